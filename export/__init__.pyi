@@ -1,0 +1,9 @@
+from .errors import ExportError as ExportError
+from .manifest import Check as Check
+from .manifest import Manifest as Manifest
+from .pipeline import export as export
+from .runtime import LoadedExport as LoadedExport
+from .runtime import load as load
+from .verification import Report as Report
+from .verification import verify as verify
+from .verification import verify_all as verify_all

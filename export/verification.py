@@ -1,0 +1,163 @@
+"""Check an export from its files alone, in a fresh process that knows nothing of tfvae.
+
+``export`` does this before it publishes; ``tfvae verify`` repeats it at any later time, on any
+machine. Nothing here imports TensorFlow: the fresh process (``stranger.py``) does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import ExportError
+from .manifest import Check, Manifest, fingerprints
+from .publish import resolve
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The verdict on one export.
+
+    Attributes:
+        path: the version folder.
+        rows: a check for each endpoint, runtime and output.
+        problems: what is wrong with the files: changed, missing or unknown ones.
+    """
+
+    path: Path
+    rows: tuple[Check, ...]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every file is as it was published and every check passed."""
+        return bool(self.rows) and not self.problems and all(row.ok for row in self.rows)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """One line for each thing that is wrong."""
+        return (*self.problems, *(describe(row) for row in self.rows if not row.ok))
+
+    def __str__(self) -> str:
+        """Return the table that ``tfvae verify`` prints."""
+        header = ("endpoint", "output", "runtime", "difference", "tolerance", "verdict")
+        lines = [
+            (
+                row.endpoint,
+                row.output,
+                row.runtime,
+                f"{row.difference:.1e}",
+                f"{row.tolerance:.1e}",
+                "ok" if row.ok else "FAILED " + row.detail,
+            )
+            for row in self.rows
+        ]
+        widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+        table = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in (header, *lines)
+        ]
+        verdict = "verified" if self.ok else "NOT verified"
+        return "\n".join([*table, *self.problems, f"{self.path}: {verdict}"])
+
+
+def verify(path: str | os.PathLike[str]) -> Report:
+    """Verify one export.
+
+    Args:
+        path: a version folder, or a model folder for its newest version.
+
+    Returns:
+        The report; a failed check is in it, not raised.
+
+    Raises:
+        FileNotFoundError: if there is no export.
+        ExportError: if its manifest cannot be read or the fresh process cannot run.
+
+    Example:
+        >>> print(tfvae.export.verify("savedmodels/digits"))  # doctest: +SKIP
+        endpoint  output  runtime      difference  tolerance  verdict
+        decode    mean    onnxruntime  1.2e-07     1.0e-05    ok
+        ...
+        savedmodels/digits/1: verified
+    """
+    return verify_all([path])[0]
+
+
+def verify_all(paths: Sequence[str | os.PathLike[str]]) -> tuple[Report, ...]:
+    """Verify many exports in one fresh process: importing TensorFlow takes longer than a check."""
+    folders = [resolve(path) for path in paths]
+    problems = [_changes(folder, Manifest.read(folder)) for folder in folders]
+    return tuple(
+        Report(folder, rows, wrong)
+        for folder, rows, wrong in zip(folders, run_stranger(folders), problems, strict=True)
+    )
+
+
+def run_stranger(folders: Sequence[Path]) -> list[tuple[Check, ...]]:
+    """Run exports in a fresh process with imports blocked; see ``stranger.py``.
+
+    Raises:
+        ExportError: if the process fails, with the end of what it said.
+    """
+    environment = os.environ | {
+        # TF32 and other reduced precisions of accelerators are not what is being verified.
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_USE_LEGACY_KERAS": "0",
+        "PYTHONWARNINGS": "ignore",
+    }
+    names = [str(folder.absolute()) for folder in folders]
+    script = Path(__file__).with_name("stranger.py")
+    result = subprocess.run(
+        [sys.executable, "-P", str(script), *names],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        answer = json.loads(result.stdout) if result.returncode == 0 else None
+    except json.JSONDecodeError:
+        answer = None
+    if answer is None:
+        said = (result.stderr.strip() or result.stdout.strip()).splitlines()[-8:]
+        raise ExportError(
+            f"The verifying process ended with exit code {result.returncode}. It said:\n"
+            + "\n".join(said)
+        )
+    return [_in_order([Check(**row) for row in answer[name]]) for name in names]
+
+
+def describe(row: Check) -> str:
+    """Return a failed check as one line."""
+    return (
+        f"{row.endpoint}.{row.output} in {row.runtime}: difference {row.difference:.2e}, "
+        f"tolerance {row.tolerance:.2e}" + (f" ({row.detail})" if row.detail else "")
+    )
+
+
+def _in_order(rows: Sequence[Check]) -> tuple[Check, ...]:
+    """Put an output's runtimes below each other."""
+    order = list(dict.fromkeys((row.endpoint, row.output) for row in rows))
+    return tuple(sorted(rows, key=lambda row: order.index((row.endpoint, row.output))))
+
+
+def _changes(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Say which files are not as they were published."""
+    published, present = manifest.files, fingerprints(folder)
+    faults = {
+        **dict.fromkeys(published.keys() - present.keys(), "missing"),
+        **dict.fromkeys(present.keys() - published.keys(), "not part of the export"),
+        **{
+            name: "changed since it was published"
+            for name in published.keys() & present.keys()
+            if published[name] != present[name]
+        },
+    }
+    return tuple(f"{name}: {fault}" for name, fault in sorted(faults.items()))

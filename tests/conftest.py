@@ -1,0 +1,53 @@
+"""Fixtures, and what the tests know of the world outside."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def shared(name: str) -> Path:
+    """Return a real data file that lies beside the project, or skip the test."""
+    path = SHARED_DATA / name
+    if not path.exists():
+        pytest.skip(f"needs {name}, real data that lies beside the project, which is not here")
+    return path
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture(params=["mixed_float16", "mixed_bfloat16"])
+def mixed_policy(request: pytest.FixtureRequest) -> Iterator[str]:
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture
+def binary_images() -> Any:
+    """64 binary images of 6 by 5 pixels with structure: each row is a bar of one width."""
+    rng = np.random.default_rng(0)
+    width = rng.integers(0, 6, (64, 6, 1))
+    return (np.arange(5) < width).astype("float32")

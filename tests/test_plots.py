@@ -1,0 +1,233 @@
+"""Plots: what is in the pictures, pixel by pixel and line by line; not only that there are any."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfvae import plots
+
+HISTORY = {
+    "loss": [210.0, 150.0, 130.0],
+    "elbo": [-210.0, -150.0, -130.0],
+    "log_likelihood": [-205.0, -130.0, -106.0],
+    "kl": [5.0, 20.0, 24.0],
+    "val_elbo": [-170.0, -140.0, -133.0],
+    "val_log_likelihood": [-160.0, -119.0, -109.0],
+    "val_kl": [10.0, 21.0, 24.0],
+}
+
+
+def images(n, *shape):
+    return np.random.default_rng(0).random((n, *shape)).astype(np.float32)
+
+
+def drawn(figure):
+    return np.asarray(figure.axes[0].images[0].get_array())
+
+
+def tiles(canvas, columns, count, size, gap):
+    """Each image's block in the canvas."""
+    height, width = size
+    for i in range(count):
+        top, left = (
+            gap + place * (side + gap) for place, side in zip(divmod(i, columns), size, strict=True)
+        )
+        yield canvas[top : top + height, left : left + width]
+
+
+def test_import_needs_no_matplotlib():
+    code = (
+        "import sys, tfvae.plots;"
+        "print([m for m in ('tensorflow', 'keras', 'matplotlib') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 1), (5, 4, 3)])
+@pytest.mark.parametrize(("count", "columns"), [(1, None), (6, 3), (7, 3), (2, 9)])
+def test_grid_shows_each_pixel(shape, count, columns):
+    x, scale, gap = images(count, *shape), 3, 2
+    canvas = drawn(plots.grid(x, columns, scale=scale))
+    columns = min(columns or 1, count)
+    rows = -(-count // columns)
+    assert canvas.shape == (gap + rows * (15 + gap), gap + columns * (12 + gap), 3)
+    colour = np.broadcast_to(x.reshape(count, 5, 4, -1), (count, 5, 4, 3))
+    for image, tile in zip(colour, tiles(canvas, columns, count, (15, 12), gap), strict=True):
+        for i in range(scale):
+            for j in range(scale):
+                np.testing.assert_array_equal(tile[i::scale, j::scale], image)
+    if count == 7:  # places without an image are blank paper
+        assert (canvas[-15 - gap :, gap + 12 + gap :] == 1).all()
+
+
+def test_grid_is_about_square_by_default():
+    figure = plots.grid(images(64, 8, 8))
+    width, height = figure.get_size_inches() * figure.dpi
+    assert drawn(figure).shape[0] == drawn(figure).shape[1]
+    assert width == pytest.approx(height)
+    assert 900 < width < 1200
+    for wide in (plots.grid(images(10, 4, 40)), plots.grid(images(100, 28, 28))):
+        width, height = wide.get_size_inches()
+        assert 0.4 < width / height < 2.5
+
+
+@pytest.mark.parametrize("title", [None, "Samples", "A title much longer than its picture is wide"])
+def test_saved_pixels_are_the_images(tmp_path, title):
+    x = images(6, 9, 7)
+    figure = plots.grid(x, 3, tmp_path / "deep" / "grid.png", title=title, scale=4)
+    picture = np.asarray(Image.open(tmp_path / "deep" / "grid.png").convert("RGB")) / 255
+    canvas = drawn(figure)
+    height, width, _ = canvas.shape
+    axes = figure.axes[0].get_window_extent()
+    left, bottom = round(axes.x0), round(axes.y0)
+    top = picture.shape[0] - bottom - height
+    shown = picture[top : top + height, left : left + width]
+    # One pixel of the canvas is one of the file: no blur, nothing cut off, 8 bits apart.
+    np.testing.assert_allclose(shown, canvas, atol=1 / 255)
+    border = picture.copy()
+    border[top : top + height, left : left + width] = 1
+    ink = np.argwhere((border < 0.9).any(axis=-1))
+    if title is None:
+        assert not len(ink)
+    else:
+        assert figure.axes[0].get_title() == title
+        assert (ink[:, 0] < top).all()
+        assert ink[:, 1].min() > 4
+        assert ink[:, 1].max() < picture.shape[1] - 4
+
+
+def test_values_are_clipped():
+    canvas = drawn(plots.grid(np.array([[[-3.0, 0.5], [1.0, 7.0]]]), scale=1))
+    assert canvas[2:-2, 2:-2, 0].tolist() == [[0.0, 0.5], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize("columns", [4, 12])
+def test_reconstructions_stand_below_their_originals(columns):
+    x, scale, gap = images(6, 8, 8), 4, 2
+    mean = 1 - x
+    figure = plots.reconstructions(x, mean[..., None], columns=columns, scale=scale, title="Test")
+    canvas, step = drawn(figure)[..., 0], 8 * scale + gap
+    columns = min(columns, 6)
+    for i in range(6):
+        pair, column = divmod(i, columns)
+        top, left = gap + pair * (2 * step + 5 * gap), gap + column * step
+        for below, image in ((0, x[i]), (1, mean[i])):
+            tile = canvas[top + below * step :, left:][: 8 * scale, : 8 * scale]
+            np.testing.assert_array_equal(tile[::scale, ::scale], image)
+    labels = figure.axes[0].texts
+    pairs = -(-6 // columns)
+    assert [t.get_text() for t in labels] == ["original", "reconstruction"] * pairs
+    heights = [t.xy[1] for t in labels]
+    assert heights == sorted(heights)
+    assert heights[0] == gap + 4 * scale
+    # The labels lie within the picture, beside the images.
+    figure.draw_without_rendering()
+    for text in labels:
+        box = text.get_window_extent()
+        assert 0 < box.x0 < box.x1 < figure.axes[0].get_window_extent().x0
+
+
+def test_training_draws_the_terms():
+    figure = plots.training(HISTORY)
+    assert [a.get_title(loc="left").split()[0] for a in figure.axes] == [
+        "ELBO",
+        "log-likelihood",
+        "KL",
+    ]
+    for axes, term in zip(figure.axes, ("elbo", "log_likelihood", "kl"), strict=True):
+        train, validation = axes.lines
+        for line, key in ((train, term), (validation, f"val_{term}")):
+            assert line.get_xdata().tolist() == [1, 2, 3]
+            assert line.get_ydata().tolist() == HISTORY[key]
+        assert (train.get_linestyle(), validation.get_linestyle()) == ("-", "--")
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "nats per example")
+        legend = [t.get_text().split(" (")[0] for t in axes.get_legend().get_texts()]
+        assert legend == ["training", "validation"]
+    assert figure.axes[0].get_legend().get_texts()[1].get_text() == "validation (last −133.0)"
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 10, 37, 1000])
+def test_epochs_are_whole_numbers_from_1(epochs):
+    figure = plots.training({"elbo": np.linspace(-200, -100, epochs)})
+    low, high = figure.axes[0].get_xlim()
+    ticks = [t for t in figure.axes[0].get_xticks() if low <= t <= high]
+    assert ticks
+    assert all(t == int(t) and 1 <= t <= epochs for t in ticks)
+
+
+def test_training_without_validation_or_some_terms(tmp_path):
+    figure = plots.training({"kl": [1.0, float("nan")], "val_kl": []}, tmp_path / "a.svg")
+    assert [len(a.lines) for a in figure.axes] == [1]
+    assert (tmp_path / "a.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_training_is_legible_in_grey():
+    figure = plots.training(HISTORY)
+    for axes in figure.axes:
+        colour = axes.lines[0].get_color()
+        r, g, b = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        assert 0.299 * r + 0.587 * g + 0.114 * b < 0.45
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plots.grid(images(4, 784)), r"images of shape \(4, 784\); only images"),
+        (lambda: plots.grid(images(4, 8, 8, 2)), r"shape \(4, 8, 8, 2\)"),
+        (lambda: plots.grid(np.zeros((0, 8, 8))), r"shape \(0, 8, 8\)"),
+        (lambda: plots.grid(np.full((1, 8, 8), np.nan)), "NaN or infinite"),
+        (lambda: plots.grid(np.zeros((1, 8, 8), np.uint8)), "dtype uint8; scale integers"),
+        (lambda: plots.grid(images(4, 8, 8), 0), "columns=0"),
+        (lambda: plots.grid(images(4, 8, 8), scale=1.5), "scale=1.5"),
+        (lambda: plots.reconstructions(images(4, 9), images(4, 9)), r"x of shape \(4, 9\)"),
+        (
+            lambda: plots.reconstructions(images(4, 8, 8), images(3, 8, 8)),
+            r"x \(4, 8, 8\), mean \(3, 8, 8\); pass one",
+        ),
+        (lambda: plots.training({"loss": [1.0]}), "Received keys: loss; pass fit"),
+        (lambda: plots.training({}), "Received keys: none"),
+        (lambda: plots.training({"elbo": []}), "Expected history to hold values"),
+        (lambda: plots.grid(images(1, 8, 8), path="a.gifx"), "png.*Received: path=a.gifx"),
+        (lambda: plots.grid(images(1, 8, 8), path="picture"), "end it in .png"),
+    ],
+)
+def test_errors_say_what_to_do(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()
+
+
+def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "grid.png"
+    plots.grid(images(1, 8, 8), path=path)
+    before = path.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["grid.png"]
+
+    def full(figure, target, **_):
+        target.write_bytes(b"half a pict")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(OSError, match=r"Could not write the picture .No space left.*grid\.png"):
+        plots.grid(images(2, 8, 8), path=path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["grid.png"]
+
+
+def test_a_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Could not write the picture"):
+        plots.grid(images(1, 8, 8), path=tmp_path / "file" / "grid.png")
+
+
+def test_pyplot_is_not_touched():
+    code = (
+        "import sys, numpy as np; from tfvae import plots;"
+        "plots.grid(np.zeros((2, 4, 4))); plots.training({'kl': [1.0]});"
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"

@@ -1,0 +1,20 @@
+from . import data as data
+from . import evaluate as evaluate
+from . import export as export
+from . import layers as layers
+from . import networks as networks
+from . import objectives as objectives
+from . import plots as plots
+from . import priors as priors
+from . import random as random
+from . import runs as runs
+from . import trace as trace
+from . import training as training
+from . import zoo as zoo
+from .model import VAE as VAE
+from .model import Generated as Generated
+from .model import load_model as load_model
+from .trace import Latent as Latent
+from .trace import Trace as Trace
+
+__version__: str

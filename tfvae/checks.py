@@ -1,0 +1,113 @@
+"""What is refused when a VAE is built: slots that do not fit each other or the networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfvae.layers.base import DistributionLayer
+from tfvae.objectives import Objective
+from tfvae.priors import Prior
+
+
+def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> None:
+    """Check kinds, shapes, supports and capabilities.
+
+    Raises:
+        TypeError: if a slot is not of its kind.
+        ValueError: if the prior does not cover the posterior, or a slot lacks what the
+            objective needs.
+    """
+    kinds = {
+        "prior": (prior, Prior),
+        "posterior": (posterior, DistributionLayer),
+        "likelihood": (likelihood, DistributionLayer),
+        "objective": (objective, Objective),
+    }
+    for slot, (value, kind) in kinds.items():
+        swapped = kind is DistributionLayer and isinstance(value, Prior)
+        if not isinstance(value, kind) or swapped:
+            raise TypeError(
+                f"Expected `{slot}` to be a tfvae {kind.__name__}. "
+                f"Received: {slot}={value!r} of type {type(value).__name__}."
+            )
+    if prior.event_shape != posterior.event_shape:
+        raise ValueError(
+            "Expected prior and posterior to have the same event_shape. Received: "
+            f"prior {prior.event_shape}, posterior {posterior.event_shape}."
+        )
+    if not posterior.support <= prior.support:
+        raise ValueError(
+            f"Expected a prior that covers the posterior's support, {posterior.support.value}. "
+            f"Received: {type(prior).__name__} on {prior.support.value} for the posterior "
+            f"{type(posterior).__name__}: their KL divergence would be infinite or undefined."
+        )
+    for capability in sorted(objective.requires):
+        if not getattr(posterior, capability):
+            raise ValueError(
+                f"Expected a posterior that is `{capability}`, which the objective "
+                f"{type(objective).__name__} needs. Received: {type(posterior).__name__}, which "
+                "is not. Use another posterior (Normal), or an objective that does without."
+            )
+    if not likelihood.has_density:
+        raise ValueError(
+            "Expected a likelihood with a density. "
+            f"Received: {type(likelihood).__name__}, which has none."
+        )
+
+
+def check_network(
+    network: Any,
+    argument: str,
+    input_shape: tuple[int, ...],
+    layer: DistributionLayer,
+    slot: str,
+) -> None:
+    """Run a network on one example, which builds it, and check what it emits.
+
+    Raises:
+        TypeError: if it is not a Keras model, or emits anything but one tensor.
+        ValueError: if its input or output does not have the shape that the slots need.
+    """
+    if not isinstance(network, keras.layers.Layer):
+        raise TypeError(
+            f"Expected `{argument}` to be a Keras model. "
+            f"Received: {argument}={network!r} of type {type(network).__name__}."
+        )
+    needed = (
+        f"`{argument}` to map [batch, {_row(input_shape)}] to the parameters of the {slot} "
+        f"{type(layer).__name__}(event_shape={layer.event_shape}), "
+        f"[batch, {_row(layer.params_shape)}]"
+    )
+    example = np.zeros((1, *input_shape), layer.compute_dtype)
+    try:
+        output = network(example)
+    except Exception as error:
+        declared = getattr(network, "input_shape", None)
+        raise ValueError(
+            f"Expected {needed}. Received: {argument} with input shape {declared}, which failed "
+            f"on an example of zeros: {_first_line(error)}"
+        ) from error
+    if not hasattr(output, "shape") or not hasattr(output, "dtype"):
+        raise TypeError(
+            f"Expected {needed}, as one tensor. "
+            f"Received: {argument} that returns a {type(output).__name__}. Concatenate its "
+            "outputs along the last axis."
+        )
+    if tuple(output.shape) != (1, *layer.params_shape):
+        raise ValueError(
+            f"Expected {needed}. Received: {argument} that returns shape "
+            f"{(None, *output.shape[1:])}. End it in Dense({int(np.prod(layer.params_shape))})"
+            f"{'' if len(layer.params_shape) == 1 else f' and Reshape({layer.params_shape})'}."
+        )
+
+
+def _row(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

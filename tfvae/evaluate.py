@@ -1,0 +1,166 @@
+"""Judging a trained model in numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfvae import feeds, random
+from tfvae.model import VAE
+from tfvae.objectives import check_samples
+from tfvae.training import xla_pays
+
+ROWS = 1 << 14
+"""Decoder rows in flight: what bounds the memory of an evaluation."""
+
+
+class Evaluation(NamedTuple):
+    """Means over the examples, in nats, summed over the event.
+
+    Attributes:
+        log_marginal: the importance weighted bound on log p(x).
+        log_marginal_error: its standard error over the examples.
+        elbo: E_q[log p(x|z)] - KL(q(z|x)‖p(z)).
+        log_likelihood: E_q[log p(x|z)].
+        kl: KL(q(z|x)‖p(z)).
+        bits_per_dim: -log_marginal in bits per value of x.
+        examples: how many.
+        samples: importance samples of each example.
+    """
+
+    log_marginal: float
+    log_marginal_error: float
+    elbo: float
+    log_likelihood: float
+    kl: float
+    bits_per_dim: float
+    examples: int
+    samples: int
+
+
+def log_marginal(
+    vae: VAE,
+    x: Any,
+    samples: int = 1000,
+    seed: int = 0,
+    *,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> npt.NDArray[np.floating[Any]]:
+    r"""Return the importance weighted bound on log p(x) of each example, in nats.
+
+    .. math:: \log \frac1S \sum_{s=1}^S \frac{p(x|z_s)\, p(z_s)}{q(z_s|x)}, \quad z_s \sim q(z|x)
+
+    A lower bound in expectation, which rises to log p(x) with S. It is computed with exactly S
+    samples in bounded memory: chunks of samples feed a running log-sum-exp.
+
+    Args:
+        vae: the model.
+        x: [N, *data], or Examples.
+        samples: importance samples of each example, S.
+        seed: the draws are a function of it.
+        batch_size: examples at a time.
+        progress: show a progress bar.
+
+    Returns:
+        [N].
+
+    Raises:
+        ValueError: for samples < 1, or data that does not fit the model.
+
+    References:
+        Burda, Grosse and Salakhutdinov (2016), arXiv:1509.00519.
+    """
+    return _pass(vae, x, samples, seed, batch_size, progress)[0]
+
+
+def evaluate(
+    vae: VAE,
+    x: Any,
+    samples: int = 1000,
+    seed: int = 0,
+    *,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Evaluation:
+    """Return the log-marginal bound and the ELBO with its terms, from one set of samples.
+
+    Args, limits and errors are those of :func:`log_marginal`.
+    """
+    marginal, log_likelihood, kl = _pass(vae, x, samples, seed, batch_size, progress)
+    count = len(marginal)
+    mean = float(marginal.mean())
+    return Evaluation(
+        log_marginal=mean,
+        log_marginal_error=float(marginal.std(ddof=min(1, count - 1)) / math.sqrt(count)),
+        elbo=float((log_likelihood - kl).mean()),
+        log_likelihood=float(log_likelihood.mean()),
+        kl=float(kl.mean()),
+        bits_per_dim=-mean / math.log(2) / math.prod(vae.data_shape),
+        examples=count,
+        samples=samples,
+    )
+
+
+def _pass(
+    vae: VAE, x: Any, samples: int, seed: int, batch_size: int, progress: bool
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return log p(x) bound, E_q[log p(x|z)] and KL of each example, [N] each."""
+    check_samples(samples)
+    values = feeds.examples(vae.likelihood, x).values()
+    batch_size = min(batch_size, len(values))
+    # Equal chunks, and at most one that is smaller: two traces of the graph, not many.
+    chunk = min(samples, max(1, ROWS // batch_size))
+    sizes = [chunk] * (samples // chunk) + ([samples % chunk] if samples % chunk else [])
+
+    @tf.function(jit_compile=xla_pays(*vae.networks()), autograph=False)
+    def terms(
+        batch: tf.Tensor, seed_: tf.Tensor, *, size: int
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        trace = vae.trace(batch, size, seed_)
+        return (
+            tf.reduce_logsumexp(trace.log_weight, axis=0),
+            tf.reduce_sum(trace.log_likelihood, axis=0),
+            trace.kl,
+        )
+
+    results: list[list[npt.NDArray[Any]]] = []
+    starts = range(0, len(values), batch_size)
+    with _progress(progress, len(starts) * len(sizes)) as advance:
+        for start in starts:
+            batch = values[start : start + batch_size]
+            # The last batch is filled up, so that it needs no graph of its own.
+            padded = np.resize(batch, (batch_size, *batch.shape[1:]))
+            total = np.full(batch_size, -np.inf)
+            likelihood, divergence = np.zeros(batch_size), np.zeros(batch_size)
+            for index, size in enumerate(sizes):
+                chunk_seed = random.fold(seed, random.TEST, start, index)
+                weight, log_likelihood, kl = terms(tf.constant(padded), chunk_seed, size=size)
+                total = np.logaddexp(total, weight.numpy().astype(np.float64))
+                likelihood += log_likelihood.numpy()
+                divergence += kl.numpy() * size
+                advance()
+            columns = (total - math.log(samples), likelihood / samples, divergence / samples)
+            results.append([column[: len(batch)] for column in columns])
+    marginal, mean_likelihood, mean_kl = (
+        np.concatenate(column) for column in zip(*results, strict=True)
+    )
+    return marginal, mean_likelihood, mean_kl
+
+
+@contextlib.contextmanager
+def _progress(show: bool, total: int) -> Iterator[Any]:
+    if not show:
+        yield lambda: None
+        return
+    from rich.progress import Progress
+
+    with Progress() as bar:
+        task = bar.add_task("log p(x)", total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,5 @@
+"""Distribution layers: a tensor of parameters in, a distribution out."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

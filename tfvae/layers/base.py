@@ -1,0 +1,203 @@
+"""The one abstraction behind priors, posteriors and likelihoods."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfvae.layers.support import Support
+from tfvae.random import Noise
+
+tfd = tfp.distributions
+
+
+class DistributionLayer(keras.layers.Layer):
+    """A Keras layer that turns a tensor of parameters into a distribution.
+
+    A subclass states its capabilities in class attributes and writes three methods:
+    :meth:`parameters`, :meth:`distribution` and, where a draw can be written as a map of base
+    noise, :meth:`transform`.
+
+    Networks stay ordinary Keras models that emit *parameter tensors*; this layer is called on
+    them inside :class:`tfvae.VAE`. It computes in float32 whatever the dtype policy (float64
+    under a float64 policy): a float16 log-density is noise.
+
+    Args:
+        event_shape: the shape of one draw, without samples and batch.
+        name: the layer's name.
+        dtype: a Keras dtype policy.
+
+    Attributes:
+        blocks: how many values the network emits for each value of an event. They lie in
+            blocks along the last axis: ``[..., block 0 | block 1]``.
+        reparameterised: gradients flow through draws to the parameters.
+        has_density: ``log_prob`` is a density (or mass) and may enter a bound.
+        support: where draws lie.
+        noise: the base noise that ``transform`` takes, or None where there is no such map.
+
+    Example:
+        >>> layer = tfvae.layers.Normal(event_shape=(2,))
+        >>> layer.params_shape
+        (4,)
+        >>> distribution = layer(tf.zeros([3, 4]))
+        >>> distribution.batch_shape, distribution.event_shape
+        (TensorShape([3]), TensorShape([2]))
+    """
+
+    blocks: int = 1
+    reparameterised: ClassVar[bool] = True
+    has_density: ClassVar[bool] = True
+    support: ClassVar[Support] = Support.REAL
+    noise: ClassVar[Noise | None] = None
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...] | int,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, dtype=_at_least_float32(dtype), trainable=trainable)
+        self.event_shape = check_event_shape(event_shape)
+        # There is nothing to build from an input: weights, if any, are made in __init__.
+        self.built = True
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the network must emit for one event."""
+        return (*self.event_shape[:-1], self.blocks * self.event_shape[-1])
+
+    def parameters(self, params: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Name the distribution's parameters: ``[..., *params_shape]`` to ``[..., *event_shape]``.
+
+        In plain TensorFlow ops, for this is what the ``decode`` endpoint of an export returns.
+        """
+        raise NotImplementedError
+
+    def distribution(self, **parameters: tf.Tensor) -> Any:
+        """Return the element-wise TFP distribution of the named parameters."""
+        raise NotImplementedError
+
+    def mean(self, params: tf.Tensor) -> tf.Tensor:
+        """Return the mean, ``[..., *event_shape]``, in ops that every export can run."""
+        return self.distribution(**self.parameters(params)).mean()
+
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Map base noise to a draw, ``[..., *event_shape]`` both: the reparameterisation.
+
+        Training and exports draw through this one map.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no map from noise to draws. Draw with "
+            "`layer(params).sample(seed=...)`."
+        )
+
+    def call(self, params: tf.Tensor) -> Any:
+        """Return the distribution: batch shape ``[...]``, event shape ``event_shape``."""
+        return self._independent(self.distribution(**self.parameters(params)))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse symbolic tensors, whose error in Keras would be hard to read."""
+        if any(isinstance(value, keras.KerasTensor) for value in (*args, *kwargs.values())):
+            raise TypeError(
+                f"Expected a tensor of parameters. Received: a symbolic Keras tensor, in the call "
+                f"of {type(self).__name__}. A Functional or Sequential model can only pass "
+                "tensors, not distributions: let the network end in a parameter tensor of shape "
+                f"[batch, {', '.join(map(str, self.params_shape))}] and give this layer to "
+                "tfvae.VAE as prior, posterior or likelihood."
+            )
+        return super().__call__(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "event_shape": self.event_shape}
+
+    def _independent(self, distribution: Any) -> Any:
+        return tfd.Independent(distribution, reinterpreted_batch_ndims=len(self.event_shape))
+
+    def _split(self, params: tf.Tensor) -> list[tf.Tensor]:
+        """Check the trailing shape of `params` and split its last axis into blocks."""
+        params = tf.cast(params, self.compute_dtype)
+        trailing = params.shape[-len(self.params_shape) :]
+        if not trailing.is_compatible_with(self.params_shape):
+            raise ValueError(
+                f"Expected `params` of shape [..., {', '.join(map(str, self.params_shape))}] for "
+                f"{type(self).__name__}(event_shape={self.event_shape}). "
+                f"Received: params of shape {tuple(params.shape)}."
+            )
+        return [params] if self.blocks == 1 else tf.split(params, self.blocks, axis=-1)
+
+
+def check_event_shape(event_shape: tuple[int, ...] | int) -> tuple[int, ...]:
+    """Return a shape as a tuple of positive integers, or say what is wrong with it."""
+    shape = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
+    if not shape or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(
+            "Expected `event_shape` to be a tuple of positive integers, such as (32,) or "
+            f"(28, 28, 1). Received: event_shape={event_shape!r}."
+        )
+    return shape
+
+
+def get(
+    identifier: str | DistributionLayer, event_shape: tuple[int, ...], argument: str
+) -> DistributionLayer:
+    """Return a distribution layer from its class name, or check the layer that is given.
+
+    Args:
+        identifier: a name such as ``"Bernoulli"``, in any case, or a layer.
+        event_shape: the event shape the layer must have.
+        argument: the name of the caller's argument, for messages.
+
+    Raises:
+        ValueError: for an unknown name (the nearest is suggested) or another event shape.
+        TypeError: for anything else than a name or a layer.
+    """
+    from tfvae import layers
+
+    if isinstance(identifier, str):
+        classes = {
+            name.lower(): value
+            for name in dir(layers)
+            if inspect.isclass(value := getattr(layers, name))
+            and issubclass(value, DistributionLayer)
+            and value is not DistributionLayer
+        }
+        if identifier.lower() not in classes:
+            near = difflib.get_close_matches(identifier.lower(), classes, n=1)
+            names = ", ".join(cls.__name__ for cls in classes.values())
+            hint = f" Did you mean {classes[near[0]].__name__!r}?" if near else ""
+            raise ValueError(
+                f"Expected `{argument}` to be one of {names}, or a DistributionLayer. "
+                f"Received: {argument}={identifier!r}.{hint}"
+            )
+        layer: DistributionLayer = classes[identifier.lower()](event_shape, name=argument)
+        return layer
+    if not isinstance(identifier, DistributionLayer):
+        raise TypeError(
+            f"Expected `{argument}` to be the name of a distribution layer or a "
+            f"DistributionLayer. Received: {argument}={identifier!r}."
+        )
+    if identifier.event_shape != tuple(event_shape):
+        raise ValueError(
+            f"Expected `{argument}` to have event_shape={tuple(event_shape)}. "
+            f"Received: {type(identifier).__name__}(event_shape={identifier.event_shape})."
+        )
+    return identifier
+
+
+def _at_least_float32(dtype: Any) -> str:
+    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    return "float64" if policy.compute_dtype == "float64" else "float32"
+
+
+def event_size(event_shape: tuple[int, ...]) -> int:
+    """Return how many numbers one draw holds."""
+    return math.prod(event_shape)

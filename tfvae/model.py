@@ -1,0 +1,359 @@
+"""The VAE: two Keras networks, and the four slots around them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfvae import random
+from tfvae.checks import check_network, check_slots
+from tfvae.feeds import shape_message
+from tfvae.layers.base import DistributionLayer
+from tfvae.objectives import ELBO, Objective
+from tfvae.priors import Prior
+from tfvae.trace import Distribution, Latent, Trace
+from tfvae.training import TraceModel
+
+
+class Generated(NamedTuple):
+    """What :meth:`VAE.generate` makes: latents, the means of p(x|z), and draws from it."""
+
+    z: tf.Tensor
+    mean: tf.Tensor
+    sample: tf.Tensor
+
+
+@keras.saving.register_keras_serializable("tfvae")
+class VAE(TraceModel):
+    r"""A variational autoencoder, trained by ``fit`` to minimise its objective.
+
+    .. math:: p(x, z) = p(z)\, p(x|z), \qquad q(z|x)
+
+    The encoder and the decoder are ordinary Keras models that map tensors to *parameter
+    tensors*; the distribution layers turn these into q(z|x) and p(x|z).
+
+    Args:
+        encoder: x [B, *data] to the posterior's parameters [B, *posterior.params_shape].
+        decoder: z [B, *latent] to the likelihood's parameters [B, *likelihood.params_shape].
+        prior: p(z).
+        posterior: q(z|x); its event shape is the prior's.
+        likelihood: p(x|z); its event shape is that of x.
+        objective: what is minimised; the negative ELBO by default.
+        seed: of the noise and the data order in training. Everything random is a function of
+            it and of the number of steps taken.
+        name: the model's name.
+
+    Raises:
+        TypeError: if a slot is not of its kind.
+        ValueError: if shapes do not fit, the prior does not cover the posterior, or a slot
+            lacks what the objective needs.
+
+    Example:
+        >>> vae = tfvae.zoo.vae((8, 8), latent_dim=2, hidden=(16,))
+        >>> x = np.random.default_rng(0).integers(0, 2, (64, 8, 8)).astype("float32")
+        >>> history = vae.fit(x, epochs=1, verbose=0)
+        >>> sorted(history.history)
+        ['elbo', 'kl', 'log_likelihood', 'loss']
+        >>> vae.generate(3, seed=0).sample.shape
+        TensorShape([3, 8, 8])
+
+    References:
+        Kingma and Welling (2014), Auto-encoding variational Bayes, arXiv:1312.6114.
+        Rezende, Mohamed and Wierstra (2014), Stochastic backpropagation, arXiv:1401.4082.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        *,
+        prior: Prior,
+        posterior: DistributionLayer,
+        likelihood: DistributionLayer,
+        objective: Objective | None = None,
+        seed: int = 0,
+        name: str = "vae",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed=seed, name=name, **kwargs)
+        objective = ELBO() if objective is None else objective
+        check_slots(prior, posterior, likelihood, objective)
+        check_network(encoder, "encoder", likelihood.event_shape, posterior, "posterior")
+        check_network(decoder, "decoder", prior.event_shape, likelihood, "likelihood")
+        self.encoder = encoder
+        self.decoder = decoder
+        self.prior = prior
+        self.posterior = posterior
+        self.likelihood = likelihood
+        self.objective = objective
+        # A custom train_step never builds a model, and Keras restores the optimizer's state
+        # only into one that is built.
+        self.built = True
+
+    def networks(self) -> tuple[keras.Model, ...]:
+        """Return encoder and decoder."""
+        return self.encoder, self.decoder
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """The shape of one x."""
+        return self.likelihood.event_shape
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """The shape of one z."""
+        return self.prior.event_shape
+
+    def encode(self, x: tf.Tensor, training: bool = False) -> Distribution:
+        """Return the posterior q(z|x), batch shape [B]."""
+        return self.posterior(self.encoder(self._data(x), training=training))
+
+    def decode(self, z: tf.Tensor, training: bool = False) -> Distribution:
+        """Return p(x|z), batch shape [...], for z of shape [..., *latent]."""
+        return self.likelihood(self.decoder_params(z, training))
+
+    def decoder_params(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Run the decoder on z of shape [..., *latent]: [..., *likelihood.params_shape]."""
+        z = tf.convert_to_tensor(z, dtype_hint=self.likelihood.compute_dtype)
+        rank = len(self.latent_shape)
+        if z.shape.rank is not None and tuple(z.shape[-rank:]) != self.latent_shape:
+            raise ValueError(
+                f"Expected `z` of shape [..., {', '.join(map(str, self.latent_shape))}]. "
+                f"Received: z of shape {tuple(z.shape)}."
+            )
+        if z.shape.rank == rank + 1:
+            return self.decoder(z, training=training)
+        leading = tf.shape(z)[:-rank]
+        flat = self.decoder(tf.reshape(z, [-1, *self.latent_shape]), training=training)
+        shape = tf.concat([leading, tf.constant(self.likelihood.params_shape)], axis=0)
+        params = tf.reshape(flat, shape)
+        params.set_shape([*z.shape[:-rank], *self.likelihood.params_shape])
+        return params
+
+    def trace(
+        self,
+        x: tf.Tensor,
+        samples: int = 1,
+        seed: tf.Tensor | int = 0,
+        *,
+        target: tf.Tensor | None = None,
+        condition: tf.Tensor | None = None,
+        mask: tf.Tensor | None = None,
+        weight: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> Trace:
+        """Pass a batch through the model.
+
+        Args:
+            x: what the encoder sees, [B, *data].
+            samples: posterior draws of each example, S.
+            seed: an integer or a seed of shape [2]; the draws are a function of it.
+            target: what the likelihood is evaluated at; x by default.
+            condition: for a conditional prior.
+            mask: 1 where a value of the target was observed, broadcastable to it.
+            weight: weights of the examples, [B].
+            training: passed to the networks (Dropout, BatchNormalization).
+
+        Returns:
+            A :class:`tfvae.Trace`, terms of shape [S, B].
+        """
+        x = self._data(x)
+        params = self.encoder(x, training=training)
+        posterior = self.posterior(params)
+        if self.posterior.noise is None:
+            z = posterior.sample(samples, seed=tf.cast(random.as_seed(seed), tf.int32))
+        else:
+            batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
+            noise = random.noise(self.posterior.noise, seed, samples, batch, self.latent_shape)
+            z = self.posterior.transform(noise, tf.cast(params, self.posterior.compute_dtype))
+        return Trace(
+            x=x if target is None else self._data(target),
+            latents=(Latent(z, self.prior(condition), posterior),),
+            decode=lambda draws: self.decode(draws[0], training=training),
+            condition=condition,
+            mask=mask,
+            weight=weight,
+            training=training,
+            step=tf.convert_to_tensor(self.step),
+            dataset_size=None if self.feed is None else len(self.feed.examples),
+        )
+
+    def reconstruct(self, x: tf.Tensor) -> tf.Tensor:
+        """Return the mean of p(x|z) at the mean of q(z|x), [B, *data]."""
+        z = self.posterior.mean(self.encoder(self._data(x), training=False))
+        return self.likelihood.mean(self.decoder_params(z))
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Return the reconstruction, which is also what ``predict`` returns."""
+        z = self.posterior.mean(self.encoder(self._data(x), training=training))
+        return self.likelihood.mean(self.decoder_params(z, training))
+
+    def generate(
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        seeds: Any = None,
+        temperature: float = 1.0,
+        batch_size: int = 1024,
+    ) -> Generated:
+        """Draw from the model, each row a function of its own seed.
+
+        Row i has seed ``seed + i``, or ``seeds[i]``: the same row whatever the batch, and the
+        same in every export of this model.
+
+        Args:
+            n: how many, at least 1; not needed with `seeds`.
+            seed: the first row's seed.
+            seeds: the rows' seeds, int64 [n], instead of `n` and `seed`.
+            temperature: scale of the prior's noise; below 1 draws nearer to the mode.
+            batch_size: rows decoded at a time.
+
+        Returns:
+            ``Generated(z [n, *latent], mean [n, *data], sample [n, *data])``.
+
+        Raises:
+            ValueError: for n < 1, a negative temperature, or a slot with no portable sampler.
+        """
+        rows = _row_seeds(n, seed, seeds)
+        if not (np.isfinite(temperature) and temperature >= 0):
+            raise ValueError(
+                "Expected `temperature` to be a number that is not negative. "
+                f"Received: temperature={temperature}."
+            )
+        parts = [
+            self._generate(
+                tf.constant(part), tf.fill([len(part)], tf.cast(temperature, tf.float32))
+            )
+            for part in np.split(rows, range(batch_size, len(rows), batch_size))
+        ]
+        return Generated(*(tf.concat(values, axis=0) for values in zip(*parts, strict=True)))
+
+    def generate_rows(self, seed: tf.Tensor, temperature: tf.Tensor) -> Generated:
+        """Draw rows from int64 seeds [B] and float32 temperatures [B], in portable ops only."""
+        kind = _portable("prior", self.prior)
+        noise = random.row_noise(kind, seed, self.latent_shape, random.LATENT)
+        scale = tf.reshape(temperature, [-1] + [1] * len(self.latent_shape))
+        z = self.prior.transform(noise * scale, None)
+        params = self.decoder(z, training=False)
+        kind = _portable("likelihood", self.likelihood)
+        noise = random.row_noise(kind, seed, self.data_shape, random.OBSERVATION)
+        return Generated(z, self.likelihood.mean(params), self.likelihood.transform(noise, params))
+
+    @tf.function(reduce_retracing=True)
+    def _generate(self, seed: tf.Tensor, temperature: tf.Tensor) -> Generated:
+        return self.generate_rows(seed, temperature)
+
+    def export(self, path: str | Path, **kwargs: Any) -> Path:
+        """Export a verified generator for TF Serving and ONNX Runtime.
+
+        Short for :func:`tfvae.export.export`, which documents the arguments.
+        """
+        from tfvae import export
+
+        published: Path = export.export(self, path, **kwargs)
+        return published
+
+    def summary(self, *args: Any, print_fn: Any = None, **kwargs: Any) -> None:
+        """Print Keras's summary and the slots."""
+        super().summary(*args, print_fn=print_fn, **kwargs)
+        lines = [
+            f" {slot:<11}{type(layer).__name__}, event shape {layer.event_shape}"
+            for slot, layer in (
+                ("prior", self.prior),
+                ("posterior", self.posterior),
+                ("likelihood", self.likelihood),
+            )
+        ]
+        (print_fn or print)("\n".join([*lines, f" objective  {self.objective}"]))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, serialised by Keras."""
+        slots = ("encoder", "decoder", "prior", "posterior", "likelihood", "objective")
+        return {
+            **{slot: keras.saving.serialize_keras_object(getattr(self, slot)) for slot in slots},
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VAE:
+        """Rebuild a model from :meth:`get_config`."""
+        return cls(
+            **{
+                key: keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
+                if isinstance(value, dict)
+                else value
+                for key, value in config.items()
+            }
+        )
+
+    def _data(self, x: tf.Tensor) -> tf.Tensor:
+        x = tf.cast(x, self.likelihood.compute_dtype)
+        if x.shape.rank is not None and not x.shape[1:].is_compatible_with(self.data_shape):
+            raise ValueError(shape_message(self.data_shape, tuple(x.shape), "x"))
+        return x
+
+
+def load_model(path: str | Path, **kwargs: Any) -> VAE:
+    """Load a VAE from a ``.keras`` file, optimizer state included.
+
+    Args:
+        path: what ``vae.save`` wrote.
+        **kwargs: passed to ``keras.models.load_model``.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a whole ``.keras`` file or holds another kind of model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a .keras file. Received: {path}, which does not exist.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"Expected a whole .keras file, as `vae.save` writes it. Received: {path}, which is "
+            "truncated or something else."
+        )
+    try:
+        model = keras.models.load_model(path, **kwargs)
+    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"Could not load {path} as a tfvae model: {error}") from error
+    if not isinstance(model, VAE):
+        raise ValueError(
+            f"Expected a model that tfvae saved. Received: {path}, which holds a "
+            f"{type(model).__name__}. Load it with keras.models.load_model."
+        )
+    return model
+
+
+def _portable(slot: str, layer: DistributionLayer) -> random.Noise:
+    if layer.noise is None:
+        raise ValueError(
+            f"Expected a {slot} with a portable sampler. Received: {type(layer).__name__}, which "
+            "has no map from noise to draws. Draw with `vae.prior(None).sample(...)` and "
+            "`vae.decode(z).sample(...)` instead."
+        )
+    return layer.noise
+
+
+def _row_seeds(n: int | None, seed: int, seeds: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+    if seeds is not None:
+        rows = np.asarray(seeds)
+        if n is not None or rows.ndim != 1 or not len(rows) or rows.dtype.kind not in "iu":
+            raise ValueError(
+                "Expected `seeds` to be a list of at least one integer, given without `n`. "
+                f"Received: n={n}, seeds of shape {rows.shape} and dtype {rows.dtype}."
+            )
+        return rows.astype(np.int64)
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"Expected `n` to be a whole number of at least 1. Received: n={n!r}.")
+    # Seeds wrap around as 64-bit integers do.
+    return np.arange(n, dtype=np.uint64).__add__(np.uint64(seed % 2**64)).view(np.int64)

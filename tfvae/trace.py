@@ -1,0 +1,170 @@
+"""What one pass through a model yields: its log terms and KL, computed when asked for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+Distribution = Any
+"""A ``tfd.Distribution``; TensorFlow Probability ships no types."""
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One group of latent variables: a flat VAE has one, a hierarchy one for each level.
+
+    Attributes:
+        z: draws from the posterior, [S, B, *event].
+        prior: p(z), batch shape [], [B] or [S, B].
+        posterior: q(z|x), batch shape [B] or [S, B].
+        name: what the group is called in reports.
+    """
+
+    z: tf.Tensor
+    prior: Distribution
+    posterior: Distribution
+    name: str = "z"
+
+    @property
+    def has_closed_form_kl(self) -> bool:
+        """Whether KL(q‖p) of this pair of distributions has a registered closed form."""
+        return has_closed_form_kl(self.posterior, self.prior)
+
+    @property
+    def log_prior(self) -> tf.Tensor:
+        """Return log p(z), [S, B]."""
+        return self.prior.log_prob(self.z)
+
+    @property
+    def log_posterior(self) -> tf.Tensor:
+        """Return log q(z|x), [S, B]."""
+        return self.posterior.log_prob(self.z)
+
+    @property
+    def kl_monte_carlo(self) -> tf.Tensor:
+        """Return the mean over samples of log q(z|x) - log p(z), [B]."""
+        return tf.reduce_mean(self.log_posterior - self.log_prior, axis=0)
+
+    @property
+    def kl(self) -> tf.Tensor:
+        """Return KL(q(z|x)‖p(z)), [B]: closed form where one exists, Monte Carlo otherwise."""
+        if not self.has_closed_form_kl:
+            return self.kl_monte_carlo
+        kl = tfd.kl_divergence(self.posterior, self.prior)
+        # In a hierarchy the posterior of a level depends on the draw of the level above.
+        return kl if kl.shape.rank == 1 else tf.reduce_mean(kl, axis=0)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One pass of a batch of B examples with S posterior samples each.
+
+    Every model family yields a Trace, so every objective and every evaluation works with every
+    family. All terms are in nats and summed over the event.
+
+    Attributes:
+        x: the target of the likelihood, [B, *data].
+        latents: the groups of latent variables.
+        decode: from the groups' draws to p(x|z), batch shape [S, B].
+        condition: what prior, encoder and decoder were given beside their input, or None.
+        mask: 1 where a value of x was observed and 0 where not, broadcastable to x; or None.
+        weight: weights of the examples, [B], or None.
+        training: whether the pass is part of training.
+        step: number of optimizer steps taken so far, int64, for schedules.
+        dataset_size: number of training examples, or None where it is not known.
+    """
+
+    x: tf.Tensor
+    latents: tuple[Latent, ...]
+    decode: Callable[[tuple[tf.Tensor, ...]], Distribution]
+    condition: tf.Tensor | None = None
+    mask: tf.Tensor | None = None
+    weight: tf.Tensor | None = None
+    training: bool = False
+    step: tf.Tensor | int = 0
+    dataset_size: int | None = None
+
+    @property
+    def samples(self) -> int:
+        """S, the number of posterior samples of each example."""
+        return int(self.latents[0].z.shape[0])
+
+    @functools.cached_property
+    def likelihood(self) -> Distribution:
+        """Return p(x|z), batch shape [S, B]."""
+        return self.decode(tuple(latent.z for latent in self.latents))
+
+    @functools.cached_property
+    def log_likelihood(self) -> tf.Tensor:
+        """Return log p(x|z), [S, B], over the observed values of x."""
+        if self.mask is None:
+            return self.likelihood.log_prob(self.x)
+        if not isinstance(self.likelihood, tfd.Independent):
+            raise TypeError(
+                "Expected a likelihood that is independent over the values of x, since a mask "
+                f"leaves some of them out. Received: {type(self.likelihood).__name__}."
+            )
+        each = self.likelihood.distribution.log_prob(self.x)  # [S, B, *data]
+        mask = tf.cast(tf.broadcast_to(self.mask, tf.shape(self.x)), tf.bool)
+        # where and not a product: an unobserved value may have log-density -inf.
+        observed = tf.where(mask, each, tf.zeros_like(each))
+        return tf.reduce_sum(observed, axis=list(range(2, each.shape.rank)))
+
+    @functools.cached_property
+    def log_prior(self) -> tf.Tensor:
+        """Return log p(z), [S, B], summed over the groups."""
+        return tf.add_n([latent.log_prior for latent in self.latents])
+
+    @functools.cached_property
+    def log_posterior(self) -> tf.Tensor:
+        """Return log q(z|x), [S, B], summed over the groups."""
+        return tf.add_n([latent.log_posterior for latent in self.latents])
+
+    @functools.cached_property
+    def log_weight(self) -> tf.Tensor:
+        """Return the log importance weight log p(x|z) + log p(z) - log q(z|x), [S, B]."""
+        return self.log_likelihood + self.log_prior - self.log_posterior
+
+    @functools.cached_property
+    def kl_per_latent(self) -> tf.Tensor:
+        """Return the KL of each group of latents, [B, groups]."""
+        return tf.stack([latent.kl for latent in self.latents], axis=-1)
+
+    @functools.cached_property
+    def kl(self) -> tf.Tensor:
+        """Return KL(q(z|x)‖p(z)), [B], summed over the groups."""
+        return tf.reduce_sum(self.kl_per_latent, axis=-1)
+
+    @functools.cached_property
+    def kl_monte_carlo(self) -> tf.Tensor:
+        """Return the sampled estimate of the KL, [B], even where a closed form exists."""
+        return tf.add_n([latent.kl_monte_carlo for latent in self.latents])
+
+    @functools.cached_property
+    def detached(self) -> Trace:
+        """The same pass at stop_gradient(z): its gradients do not flow through the draws.
+
+        A term's gradient along the path through z alone is the difference between the term and
+        its detached twin; the difference of their values is zero.
+        """
+        latents = tuple(replace(latent, z=tf.stop_gradient(latent.z)) for latent in self.latents)
+        return replace(self, latents=latents)
+
+
+def has_closed_form_kl(posterior: Distribution, prior: Distribution) -> bool:
+    """Say whether ``tfd.kl_divergence`` knows this pair, without drawing or computing anything.
+
+    ``Independent`` against ``Independent`` is registered for all; what counts is the pair inside.
+    """
+    from tensorflow_probability.python.distributions import kullback_leibler
+
+    while isinstance(posterior, tfd.Independent) and isinstance(prior, tfd.Independent):
+        posterior, prior = posterior.distribution, prior.distribution
+    return kullback_leibler._registered_kl(type(posterior), type(prior)) is not None
