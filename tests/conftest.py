@@ -1,29 +1,16 @@
-"""Fixtures, and what the tests know of the world outside."""
+"""Fixtures that several test modules share."""
 
 from __future__ import annotations
 
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED_DATA = ROOT.parent / "shared" / "data"
-
-
-def shared(name: str) -> Path:
-    """Return a real data file that lies beside the project, or skip the test."""
-    path = SHARED_DATA / name
-    if not path.exists():
-        pytest.skip(f"needs {name}, real data that lies beside the project, which is not here")
-    return path
-
 
 @pytest.fixture
 def float64() -> Iterator[None]:

@@ -14,7 +14,6 @@ import tensorflow as tf
 from tfvae import feeds, random
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
-from tfvae.training import xla_pays
 
 ROWS = 1 << 14
 """Decoder rows in flight: what bounds the memory of an evaluation."""
@@ -119,29 +118,18 @@ def _pass(
     chunk = min(samples, max(1, ROWS // batch_size))
     sizes = [chunk] * (samples // chunk) + ([samples % chunk] if samples % chunk else [])
 
-    @tf.function(jit_compile=xla_pays(*vae.networks()), autograph=False)
-    def terms(
-        batch: tf.Tensor, seed_: tf.Tensor, *, size: int
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        trace = vae.trace(batch, size, seed_)
-        return (
-            tf.reduce_logsumexp(trace.log_weight, axis=0),
-            tf.reduce_sum(trace.log_likelihood, axis=0),
-            trace.kl,
-        )
-
     results: list[list[npt.NDArray[Any]]] = []
     starts = range(0, len(values), batch_size)
     with _progress(progress, len(starts) * len(sizes)) as advance:
         for start in starts:
             batch = values[start : start + batch_size]
             # The last batch is filled up, so that it needs no graph of its own.
-            padded = np.resize(batch, (batch_size, *batch.shape[1:]))
+            padded = tf.constant(np.resize(batch, (batch_size, *batch.shape[1:])))
             total = np.full(batch_size, -np.inf)
             likelihood, divergence = np.zeros(batch_size), np.zeros(batch_size)
             for index, size in enumerate(sizes):
                 chunk_seed = random.fold(seed, random.TEST, start, index)
-                weight, log_likelihood, kl = terms(tf.constant(padded), chunk_seed, size=size)
+                weight, log_likelihood, kl = vae.importance_terms(padded, chunk_seed, size)
                 total = np.logaddexp(total, weight.numpy().astype(np.float64))
                 likelihood += log_likelihood.numpy()
                 divergence += kl.numpy() * size

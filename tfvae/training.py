@@ -8,6 +8,7 @@ XLA where that pays. Callbacks and progress run between chunks.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -232,6 +233,26 @@ class TraceModel(keras.Model):
         terms = (log_likelihood - trace.kl, log_likelihood, trace.kl)
         for metric, value in zip(self._terms, terms, strict=True):
             metric.update_state(value, sample_weight=trace.weight)
+
+    @functools.cached_property
+    def importance_terms(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """From (x, seed, samples), compiled: what evaluation sums over chunks of samples.
+
+        Returns log Σ_s w_s, Σ_s log p(x|z_s) and the KL, [B] each.
+        """
+
+        @functools.partial(tf.function, jit_compile=xla_pays(*self.networks()), autograph=False)
+        def terms(
+            x: tf.Tensor, seed: tf.Tensor, samples: int
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            trace = self.trace(x, samples, seed)
+            return (
+                tf.reduce_logsumexp(trace.log_weight, axis=0),
+                tf.reduce_sum(trace.log_likelihood, axis=0),
+                trace.kl,
+            )
+
+        return terms
 
     def fit(
         self,

@@ -1,0 +1,100 @@
+"""One contract for every named model: a new function in the zoo is tested without an edit."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from outside import shared
+
+import tfvae
+from tfvae import zoo
+from tfvae.objectives import ELBO, IWAE
+
+every_model = pytest.mark.parametrize("name", zoo.models())
+
+
+@every_model
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_trains_evaluates_and_generates(name: str, network: Any, binary_images: Any) -> None:
+    options = {"hidden": (16,)} | ({"filters": (8,)} if network == "conv" else {})
+    vae = zoo.models()[name](binary_images.shape[1:], 2, network=network, **options)
+    vae.compile("adam", jit_compile=False)
+    history = vae.fit(binary_images, epochs=4, batch_size=16, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert vae.evaluate(binary_images, return_dict=True, verbose=0)["kl"] > 0
+    assert vae.generate(3).sample.shape == (3, *binary_images.shape[1:])
+
+
+@every_model
+def test_says_what_it_is_and_where_it_comes_from(name: str) -> None:
+    doc = inspect.getdoc(zoo.models()[name]) or ""
+    title, reference = doc.splitlines()[0], doc[doc.index("Reference:") :]
+    assert title.endswith(".")
+    assert any(character.isdigit() for character in reference), "a year"
+    for argument in zoo.parameters(zoo.models()[name]):
+        assert f"{argument}:" in doc or "of :func:`vae`" in doc, argument
+
+
+def test_the_objectives_that_make_them() -> None:
+    assert zoo.vae((4,), 2).objective == ELBO()
+    assert zoo.beta_vae((4,), 2, beta=6.0).objective == ELBO(beta=6.0)
+    assert zoo.iwae((4,), 2, samples=9).objective == IWAE(samples=9)
+
+
+def test_options_pass_through_to_vae() -> None:
+    assert list(zoo.parameters(zoo.beta_vae))[:3] == ["latent_dim", "beta", "samples"]
+    assert {"network", "hidden", "likelihood", "seed"} < set(zoo.parameters(zoo.iwae))
+    assert "objective" not in zoo.parameters(zoo.iwae)
+
+
+def test_importing_the_zoo_imports_no_tensorflow() -> None:
+    code = (
+        "import sys, tfvae; names = list(tfvae.zoo.models());"
+        "assert {'vae', 'beta_vae', 'iwae'} <= set(names), names;"
+        "heavy = {'tensorflow', 'keras', 'tensorflow_probability'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (28, 28), (33, 17, 3)])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_any_image_shape(shape: tuple[int, ...], network: Any) -> None:
+    layer = tfvae.layers.Normal(shape)
+    vae = zoo.vae(shape, 3, network=network, likelihood=layer)
+    assert vae.decode(np.zeros((2, 3), "float32")).event_shape == shape
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network": "transformer"}, '"mlp" or "conv"'),
+        ({"filters": (8,)}, '`filters` only with network="conv"'),
+        ({"network": "conv", "hidden": (8, 8)}, "`hidden`.*one width"),
+        ({"likelihood": "Benoulli"}, "Did you mean 'Bernoulli'"),
+        ({"latent_dim": 0}, "positive integers"),
+        ({"data_shape": (0, 3)}, "positive integers"),
+        ({"activation": "rellu"}, "relu"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        zoo.vae(**{"data_shape": (6, 5), **options})
+
+
+@pytest.mark.slow
+def test_real_images_in_a_few_epochs() -> None:
+    data = tfvae.data.load(shared("mnist/mnist.npz"), binarize="dynamic")
+    train = data.train.take(20_000)
+    vae = zoo.vae(train.shape, 20, hidden=(256,))
+    vae.fit(train, epochs=5, verbose=0)
+    result = tfvae.evaluate.evaluate(vae, data.test.take(500), samples=100)
+    # Independent pixels at the best constant probabilities reach -206 nats; anything that has
+    # learned digits passes -130 by far.
+    assert result.log_marginal > -130
+    assert result.elbo < result.log_marginal

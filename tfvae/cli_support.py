@@ -1,0 +1,234 @@
+"""What the commands are made of: errors in one line, and options that a model's signature gives."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfvae import options, zoo
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Wide enough that nothing is folded where no terminal says how wide it is.
+_WIDTH = 200
+_USER_ERRORS = (ValueError, TypeError, OSError, FloatingPointError, MemoryError)
+
+
+class Stopped(click.ClickException):
+    """Ctrl-C."""
+
+    exit_code = 130
+
+    def show(self, file: Any = None) -> None:
+        """Say what became of the work."""
+        click.echo(f"\n{self.format_message()}", file=file, err=file is None)
+
+
+class Commands(click.Group):
+    """Commands whose errors are one line on standard error and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of a first day's work, not of the alphabet."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, and turn what it raises into exit codes."""
+        if ctx.params.get("traceback"):
+            return super().invoke(ctx)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Stopped(str(error) or "Interrupted.") from error
+        except BrokenPipeError:
+            raise  # whoever read our output has had enough; click knows
+        except _USER_ERRORS as error:
+            raise click.ClickException(_message(error)) from error
+
+
+class ModelOption(click.ParamType):
+    """A value of a model's option, checked as :class:`tfvae.options.Option` says."""
+
+    def __init__(self, option: options.Option) -> None:
+        self.option = option
+        self.name = "value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read and check a value."""
+        try:
+            return self.option.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Show what values look like."""
+        if self.option.choices:
+            return "[" + "|".join(map(str, self.option.choices)) + "]"
+        noun = {int: "INTEGER", float: "NUMBER"}.get(self.option.type, "TEXT")
+        return f"{noun},..." if self.option.many else noun
+
+
+class ModelName(click.ParamType):
+    """The name of a model of the zoo."""
+
+    name = "model"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the name."""
+        try:
+            options.find(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+class Number(click.ParamType):
+    """A number that stays whole where it is written so."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number."""
+        try:
+            return int(value) if str(value).lstrip("+-").isdecimal() else float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number.", param, ctx)
+
+
+class ModelCommand(click.Command):
+    """A command with ``--model``, whose other options are that model's arguments."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Find the model, then read its options."""
+        name = _last_value(args, "--model")
+        if name is None and (file := _last_value(args, "--config")) is not None:
+            from tfvae.runs import RunConfig
+
+            name = RunConfig.read(file).model
+        name = "vae" if name is None else name
+        parameter = next(each for each in self.params if each.name == "model")
+        ctx.meta["model"] = parameter.type.convert(name, parameter, ctx)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            option = error.option_name.lstrip("-").replace("-", "_")
+            if not options.owners(option):
+                raise  # click suggests the nearest
+            text = options.unknown(option, name, lambda each: f"--{each.replace('_', '-')}")
+            raise click.UsageError(text, ctx) from error
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own options, then the model's."""
+        *own, help_option = super().get_params(ctx)
+        return [*own, *_model_options(ctx.meta.get("model", "vae")), help_option]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the model's options apart."""
+        name = ctx.meta.get("model", "vae")
+        *own, help_option = super().get_params(ctx)
+        sections = {"Options": [*own, help_option], f"Options of {name}": _model_options(name)}
+        for title, parameters in sections.items():
+            records = [parameter.get_help_record(ctx) for parameter in parameters]
+            with formatter.section(title):
+                formatter.write_dl([record for record in records if record])
+        others = [other for other in zoo.models() if other != name]
+        if others:
+            formatter.write_paragraph()
+            formatter.write_text(f"For the options of {', '.join(others)}: --model NAME --help")
+
+    def model_arguments(self, ctx: click.Context) -> dict[str, Any]:
+        """Take the model's arguments out of the parsed options: those that were given."""
+        names = options.options(ctx.meta["model"])
+        found = {name: ctx.params.get(_PREFIX + name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+_PREFIX = "model_option_"
+
+
+def _model_options(model: str) -> list[click.Parameter]:
+    return [_model_option(option) for option in options.options(model).values()]
+
+
+def _model_option(option: options.Option) -> click.Option:
+    text = option.help[:1].upper() + option.help[1:]
+    if option.required:
+        text += "  [required]"
+    elif option.default is not None and option.default != ():
+        text += f"  [default: {_written(option.default)}]"
+    name, flag = _PREFIX + option.name, option.flag
+    if option.type is bool and not option.many:
+        return click.Option([name, f"{flag}/--no-{flag[2:]}"], default=None, help=text)
+    return click.Option([name, flag], type=ModelOption(option), default=None, help=text)
+
+
+def setting(name: str, kind: Any, text: str, default: Any) -> Callable[[Any], Any]:
+    """Return a ``click.option`` that is None unless given, with its default in the help."""
+    text = f"{text}  [default: {_written(default)}]"
+    return click.option(f"--{name}", type=kind, metavar=_metavar(kind), help=text)
+
+
+def _metavar(kind: Any) -> str | None:
+    return "INTEGER" if isinstance(kind, click.IntRange) else None
+
+
+def console() -> Console:
+    """Return where tables go: standard output, never folded where it is no terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+
+
+def picture(path: str) -> str:
+    """Check that a picture or data file can be written later, before the work.
+
+    Raises:
+        OSError: if the place is no folder that can be written.
+    """
+    place = Path(path)
+    if place.is_dir():
+        raise IsADirectoryError(f"Expected a file to write. Received: {path}, which is a folder.")
+    above = next(each for each in place.absolute().parents if each.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(f"Expected a file to write. Received: {path}, under a file.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(f"Expected a file that can be written. Received: {path}.")
+    return path
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _last_value(args: list[str], flag: str) -> str | None:
+    """Return the value of an option, before there is a parser to read it."""
+    found = None
+    for arg, following in zip(args, [*args[1:], None], strict=True):
+        if arg == "--":
+            break
+        if arg == flag:
+            found = following
+        elif arg.startswith(flag + "="):
+            found = arg[len(flag) + 1 :]
+    return found
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    return str(error) or type(error).__name__
+
+
+def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+    # Of what libraries say to programmers, nothing; of what we say to users, one line.
+    if issubclass(category, UserWarning):
+        click.echo(f"Warning: {message}", err=True)
