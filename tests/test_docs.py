@@ -5,10 +5,13 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import re
+import shlex
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from outside import ROOT
 
 import tfvae
@@ -44,3 +47,26 @@ def test_examples_in_the_readme(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) 
     )
     assert result.attempted > 0
     assert result.failed == 0
+
+
+def readme_commands() -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def test_the_readme_has_one_command_for_each_of_two_things() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for mark in ("quickstart", "tests"):
+        block = re.search(rf"<!-- ci: {mark} -->\n```bash\n(.*?)\n```", text, re.DOTALL)
+        assert block is not None
+        assert "\n" not in block[1]
+
+
+@pytest.mark.parametrize("line", [line for line in readme_commands() if line.startswith("tfvae")])
+def test_commands_in_the_readme_have_the_options_they_name(line: str) -> None:
+    from tfvae.cli import cli
+
+    # Options are parsed before --help is acted on: one that does not exist is an error.
+    result = CliRunner().invoke(cli, [*shlex.split(line)[1:], "--help"])
+    assert result.exit_code == 0, result.output

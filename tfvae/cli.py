@@ -42,7 +42,7 @@ def cli(traceback: bool) -> None:
 @click.option("--out", default="quickstart", show_default=True, help="Folder for everything.")
 @click.option("--seed", type=_SEED, default=0, show_default=True)
 def quickstart(out: str, seed: int) -> None:
-    """Try everything in about a minute: train, export, verify, generate.
+    """Train, export, verify, generate: in a minute.
 
     On scikit-learn's handwritten digits, which need no download.
     """
@@ -80,7 +80,7 @@ def quickstart(out: str, seed: int) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder.")
 @click.pass_context
 def train(
-    ctx: click.Context, out: str | None, config: str | None, overwrite: bool, **_: Any
+    ctx: click.Context, /, out: str | None, config: str | None, overwrite: bool, **_: Any
 ) -> None:
     """Train a model and leave a run folder.
 
@@ -128,7 +128,8 @@ def evaluate(
 ) -> None:
     """Judge a RUN on its test set.
 
-    In nats: the ELBO and its terms, and the tighter importance weighted bound on log p(x). Writes evaluation.json into the run folder.
+    In nats: the ELBO and its terms, and the tighter importance weighted bound on log p(x).
+    Writes evaluation.json into the run folder.
     """
     loaded = Run.load(run)
     test = loaded.data(data).test
@@ -195,9 +196,12 @@ def export(run: str, to: str | None, endpoints: tuple[str, ...], opset: int) -> 
     from tfvae.export.publish import check_target as check_models_folder
 
     loaded = Run.load(run)
-    target = check_models_folder(to if to is not None else f"savedmodels/{loaded.path.resolve().name}")
+    target = check_models_folder(
+        to if to is not None else f"savedmodels/{loaded.path.resolve().name}"
+    )
     if loaded.status != "complete":
         click.echo(f"Note: {loaded.path} is {loaded.status}, {loaded.epochs} epochs.", err=True)
+    click.echo("Exporting, and verifying in a process without tfvae …", err=True)
     with _nothing_published():
         model = loaded.model()
         path = tfvae.export.export(model, target, endpoints=endpoints or None, opset=opset)
@@ -219,7 +223,8 @@ def _nothing_published() -> Iterator[None]:
 def verify(ctx: click.Context, exports: tuple[str, ...]) -> None:
     """Verify EXPORTS in a process without tfvae.
 
-    Their outputs are compared with those recorded from Keras, in every runtime. Each is a version folder, or a model folder for its newest version.
+    Their outputs are compared with those recorded from Keras, in every runtime. Each is a
+    version folder, or a model folder for its newest version.
     """
     reports = tfvae.export.verify_all(exports)
     for report in reports:

@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfvae import options, zoo
+from tfvae.export.errors import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # generic in some versions of click
 
 # Wide enough that nothing is folded where no terminal says how wide it is.
 _WIDTH = 200
@@ -38,6 +43,14 @@ class Commands(click.Group):
         """Return the commands in the order of a first day's work, not of the alphabet."""
         return list(self.commands)
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command, or suggest the nearest."""
+        command = super().get_command(ctx, cmd_name)
+        if command is None and not cmd_name.startswith("-"):
+            near = did_you_mean(cmd_name, self.commands)
+            raise click.UsageError(f"No such command {cmd_name!r}.{near}", ctx)
+        return command
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and turn what it raises into exit codes."""
         if ctx.params.get("traceback"):
@@ -55,7 +68,7 @@ class Commands(click.Group):
             raise click.ClickException(_message(error)) from error
 
 
-class ModelOption(click.ParamType):
+class ModelOption(ParamType):
     """A value of a model's option, checked as :class:`tfvae.options.Option` says."""
 
     def __init__(self, option: options.Option) -> None:
@@ -69,7 +82,7 @@ class ModelOption(click.ParamType):
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """Show what values look like."""
         if self.option.choices:
             return "[" + "|".join(map(str, self.option.choices)) + "]"
@@ -77,7 +90,7 @@ class ModelOption(click.ParamType):
         return f"{noun},..." if self.option.many else noun
 
 
-class ModelName(click.ParamType):
+class ModelName(ParamType):
     """The name of a model of the zoo."""
 
     name = "model"
@@ -91,7 +104,7 @@ class ModelName(click.ParamType):
         return value
 
 
-class Number(click.ParamType):
+class Number(ParamType):
     """A number that stays whole where it is written so."""
 
     name = "number"

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae import random
+from tfvae import layers, random
 from tfvae.checks import check_network, check_slots
 from tfvae.feeds import shape_message
 from tfvae.layers.base import DistributionLayer
@@ -322,10 +322,14 @@ def load_model(path: str | Path, **kwargs: Any) -> VAE:
             f"Expected a whole .keras file, as `vae.save` writes it. Received: {path}, which is "
             "truncated or something else."
         )
+    for name in dir(layers):
+        getattr(layers, name)  # Keras finds classes once they are imported, and these are lazy.
     try:
         model = keras.models.load_model(path, **kwargs)
     except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"Could not load {path} as a tfvae model: {error}") from error
+        # Keras puts the whole configuration between its first line and the cause.
+        cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise ValueError(f"Could not load {path} as a tfvae model: {cause[0][:500]}") from error
     if not isinstance(model, VAE):
         raise ValueError(
             f"Expected a model that tfvae saved. Received: {path}, which holds a "

@@ -78,7 +78,7 @@ class Option:
         parts = [part.strip() for part in text.split(",")] if self.many else [text]
         try:
             values = [self._scalar(part) for part in parts if part or not self.many]
-        except ValueError:
+        except (KeyError, ValueError):
             raise self._error(text) from None
         return self.check(tuple(values) if self.many else values[0])
 
@@ -190,9 +190,7 @@ def unknown(name: str, model: str, show: Callable[[str], str] = repr) -> str:
 def layer_names() -> Iterable[str]:
     """Return the names of the distribution layers, without importing TensorFlow."""
     return [
-        name
-        for name in tfvae.layers.__all__
-        if name[0].isupper() and name not in (_LAYER, "Support")
+        name for name in dir(tfvae.layers) if name[0].isupper() and name not in (_LAYER, "Support")
     ]
 
 

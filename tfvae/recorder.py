@@ -1,0 +1,183 @@
+"""Keeps a run folder in step with training, so that it can be loaded at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tfvae
+from tfvae import files
+from tfvae.run_config import CONFIG, RunConfig
+
+if TYPE_CHECKING:
+    from tfvae.data import Dataset
+    from tfvae.progress import Progress
+
+ENVIRONMENT, STATUS = "environment.json", "status.json"
+HISTORY, TABLE, MODEL = "history.json", "history.csv", "model.keras"
+EVALUATION = "evaluation.json"
+FILES = (CONFIG, ENVIRONMENT, STATUS, HISTORY, TABLE, MODEL, EVALUATION)
+
+# Saving may take this share of the time; of epochs that are shorter, some are not saved but held
+# in memory, until one is or until training stops.
+_SAVING_SHARE = 0.05
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in training; says what is kept."""
+
+
+class Recorder:
+    """Writes a run folder before, during and after ``fit``.
+
+    Args:
+        folder: the run folder, which exists.
+        config: of the run.
+        model: compiled, with an optimizer that is built.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, model: tfvae.VAE) -> None:
+        self.folder = folder
+        self.config = config
+        self.model = model
+        self.history: dict[str, list[float]] = {}
+        self.started = self.epoch_started = time.monotonic()
+        self.saved_at = 0.0
+        self.saving_took = math.inf
+        self.unsaved: list[Any] | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Completed epochs."""
+        return len(self.history.get("loss", ()))
+
+    def start(self, dataset: Dataset) -> None:
+        """Write the folder as it is before the first epoch."""
+        import tensorflow as tf
+
+        environment = files.environment() | {
+            "devices": [device.name for device in tf.config.list_physical_devices()],
+            "data": {
+                "name": dataset.name,
+                "fingerprint": dataset.fingerprint,
+                "shape": list(dataset.train.shape),
+                "train": len(dataset.train),
+                "validation": 0 if dataset.validation is None else len(dataset.validation),
+                "test": len(dataset.test),
+            },
+            "parameters": self.model.encoder.count_params() + self.model.decoder.count_params(),
+        }
+        # A folder is a run once it has a configuration: it is removed first and written last.
+        for name in (CONFIG, EVALUATION):
+            (self.folder / name).unlink(missing_ok=True)
+        try:
+            self._save()
+            self._write_history()
+            self._write_status("running")
+            files.replace_json(self.folder / ENVIRONMENT, environment)
+            files.replace_text(self.folder / CONFIG, self.config.to_json())
+        except BaseException:
+            for name in FILES:
+                (self.folder / name).unlink(missing_ok=True)
+            raise
+
+    def fit(self, dataset: Dataset, progress: Progress | None) -> None:
+        """Train, and leave the folder true however that ends."""
+        import keras
+
+        callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=self.end_epoch)]
+        if progress is not None:
+            callbacks.append(
+                keras.callbacks.LambdaCallback(
+                    on_train_batch_end=progress.step, on_epoch_end=progress.epoch
+                )
+            )
+        self.started = self.epoch_started = time.monotonic()
+        try:
+            self.model.fit(
+                dataset.train,
+                batch_size=self.config.batch_size,
+                epochs=self.config.epochs,
+                validation_data=dataset.validation,
+                verbose=0,
+                callbacks=callbacks,
+            )
+        except KeyboardInterrupt:
+            self._settle()
+            self._write_status("interrupted")
+            raise Interrupted(f"Interrupted. {self._kept()}") from None
+        except FloatingPointError as error:
+            self._save()
+            self._write_status("failed", str(error))
+            raise type(error)(f"{error} {self._kept()}") from error
+        except BaseException as error:
+            with contextlib.suppress(OSError):  # a full disk is why we are here, perhaps
+                self._write_status("failed", f"{type(error).__name__}: {error}")
+            raise
+        self._settle()
+        self._write_status("complete")
+
+    def end_epoch(self, _epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Record an epoch."""
+        now = time.monotonic()
+        row = {name: float(value) for name, value in (logs or {}).items()}
+        row["seconds"] = round(now - self.epoch_started, 3)
+        history = {name: [*self.history.get(name, ()), value] for name, value in row.items()}
+        weights = [variable.numpy() for variable in self._variables()]
+        # At once, so that a Ctrl-C here keeps a history and weights of the same epoch.
+        self.history, self.unsaved = history, weights
+        self.epoch_started = now
+        if now - self.saved_at > self.saving_took / _SAVING_SHARE:
+            self._save()
+        self._write_history()
+        self._write_status("running")
+
+    def _variables(self) -> list[Any]:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _save(self) -> None:
+        before = time.monotonic()
+        files.replace(self.folder / MODEL, self.model.save)
+        self.unsaved = None
+        self.saved_at = time.monotonic()
+        # The first save of a process is slower than those that follow.
+        self.saving_took = min(self.saving_took, self.saved_at - before)
+
+    def _settle(self) -> None:
+        """Have the folder hold the last completed epoch."""
+        if self.unsaved is not None:
+            for variable, value in zip(self._variables(), self.unsaved, strict=True):
+                variable.assign(value)
+            self._save()
+        self._write_history()
+
+    def _write_history(self) -> None:
+        columns = {
+            name: [value if math.isfinite(value) else None for value in values]
+            for name, values in self.history.items()
+        }
+        files.replace_json(self.folder / HISTORY, columns)
+        rows = zip(*self.history.values(), strict=True)
+        lines = [("epoch", *self.history), *((n, *row) for n, row in enumerate(rows, 1))]
+        text = "".join(",".join(map(str, line)) + "\n" for line in lines)
+        files.replace_text(self.folder / TABLE, text)
+
+    def _write_status(self, status: str, message: str = "") -> None:
+        files.replace_json(
+            self.folder / STATUS,
+            {
+                "status": status,
+                "message": message,
+                "epochs": self.epochs,
+                "of": self.config.epochs,
+                "seconds": round(time.monotonic() - self.started, 3),
+            },
+        )
+
+    def _kept(self) -> str:
+        done = f"{self.epochs} of {self.config.epochs} epochs"
+        return f"{done} completed; model and history are kept in {self.folder}."

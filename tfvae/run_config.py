@@ -1,0 +1,181 @@
+"""What a run is asked to be: all it takes to repeat it, checked before any work."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from tfvae import options
+from tfvae.export.errors import did_you_mean
+
+CONFIG = "config.json"
+
+
+class RunError(ValueError):
+    """A run's configuration or folder that is not what it should be."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All it takes to repeat a run.
+
+    Args:
+        model: a function of :mod:`tfvae.zoo`.
+        data: the name of a data set, or the path of one.
+        binarize: what a model sees of values in [0, 1]: ``"none"``, ``"threshold"``, ``"dynamic"``.
+        validation: how much of the training data to hold out: a fraction, a count, or 0.
+        epochs: passes over the data.
+        batch_size: examples in a step.
+        learning_rate: Adam's.
+        seed: of weights, noise, data order, validation split and binarisation.
+        options: the model's own arguments.
+        fingerprint: SHA-256 of the data, to refuse other data; None takes any.
+
+    Raises:
+        RunError: for a value of the wrong kind, or an unknown name (the nearest is suggested).
+
+    Example:
+        >>> config = RunConfig(model="beta_vae", epochs=3, options={"beta": 2.0})
+        >>> RunConfig.from_json(config.to_json()) == config
+        True
+    """
+
+    model: str = "vae"
+    data: str = "digits"
+    binarize: str = "none"
+    validation: float = 0
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, "model", isinstance(self.model, str), "the name of a model")
+        _check(self, "data", isinstance(self.data, str) and self.data.strip(), "a name or a path")
+        from tfvae.data import Binarize
+
+        known = get_args(Binarize)
+        near = did_you_mean(self.binarize, known)
+        _check(self, "binarize", self.binarize in known, f"one of {', '.join(known)}", near)
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            good = type(value) is int and least <= value < 2**63
+            _check(self, name, good, f"a whole number of at least {least}")
+        rate = _number(self.learning_rate)
+        _check(self, "learning_rate", rate is not None and rate > 0, "a positive number")
+        held_out = _number(self.validation)
+        _check(
+            self,
+            "validation",
+            held_out is not None and held_out >= 0 and (held_out < 1 or held_out.is_integer()),
+            "a fraction in [0, 1) or a whole number of examples",
+        )
+        _check(self, "options", isinstance(self.options, dict), "the model's arguments by name")
+        object.__setattr__(self, "options", _checked_options(self.model, self.options))
+
+    def resolved(self, fingerprint: str | None = None) -> RunConfig:
+        """Return the same with all defaults of the model and an absolute path of the data."""
+        from tfvae.data import sources
+
+        data = self.data
+        if data not in sources():
+            data = str(Path(data).expanduser().resolve())
+        defaults = {
+            name: option.default
+            for name, option in options.options(self.model).items()
+            if not option.required
+        }
+        return dataclasses.replace(
+            self,
+            data=data,
+            options=defaults | self.options,
+            fingerprint=fingerprint or self.fingerprint,
+        )
+
+    def to_json(self) -> str:
+        """Return the contents of ``config.json``."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RunConfig:
+        """Read the contents of ``config.json``.
+
+        Raises:
+            RunError: if it is not JSON, or a key or a value is not a configuration's.
+        """
+        try:
+            document = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise RunError(f"Expected a configuration in JSON. Received: {error}.") from error
+        if not isinstance(document, dict):
+            raise RunError(
+                "Expected a configuration to be a JSON object. "
+                f"Received: {type(document).__name__}."
+            )
+        known = [each.name for each in dataclasses.fields(cls)]
+        for key in document:
+            if key not in known:
+                raise RunError(
+                    f"Expected the keys of a configuration, {', '.join(known)}. "
+                    f"Received: {key!r}.{did_you_mean(key, known)}"
+                )
+        return cls(**document)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> RunConfig:
+        """Read ``config.json``, given itself or its run folder.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            RunError: if it is not a configuration.
+        """
+        path = Path(path)
+        file = path / CONFIG if path.is_dir() else path
+        try:
+            return cls.from_json(read_text(file))
+        except RunError as error:
+            raise RunError(f"{file}: {error}") from error
+
+
+def _check(config: RunConfig, name: str, good: object, expected: str, hint: str = "") -> None:
+    if not good:
+        value = getattr(config, name)
+        raise RunError(f"Expected `{name}` to be {expected}. Received: {name}={value!r}.{hint}")
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
+
+
+def _checked_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        known = options.options(model)
+        for name in given:
+            if name not in known:
+                raise RunError(options.unknown(name, model))
+        missing = [name for name, option in known.items() if option.required and name not in given]
+        if missing:
+            raise RunError(f"Expected `{missing[0]}`, which {model} needs. Received: none.")
+        return {name: known[name].check(value) for name, value in given.items()}
+    except RunError:
+        raise
+    except ValueError as error:
+        raise RunError(str(error)) from error
+
+
+def read_text(path: Path) -> str:
+    """Read a text file, or say that it is missing or damaged."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"Expected {path}, which does not exist.") from None
+    except UnicodeDecodeError as error:
+        raise RunError(f"Expected {path} to be text. It is damaged: {error}.") from error
