@@ -225,11 +225,11 @@ def _written(value: Any) -> str:
 def _last_value(args: list[str], flag: str) -> str | None:
     """Return the value of an option, before there is a parser to read it."""
     found = None
-    for arg, following in zip(args, [*args[1:], None], strict=True):
+    for index, arg in enumerate(args):
         if arg == "--":
             break
-        if arg == flag:
-            found = following
+        if arg == flag and index + 1 < len(args):
+            found = args[index + 1]
         elif arg.startswith(flag + "="):
             found = arg[len(flag) + 1 :]
     return found
