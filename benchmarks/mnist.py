@@ -8,7 +8,7 @@ them at zero, which costs 1.4 nats at 30 epochs). The learning rate falls from 1
 cosine. Prints the importance weighted bound (1,000 samples) on the first 2,000 test images, with
 the time it took.
 
-Two cores, 2026-11-20, 30 epochs, seed 0: see results/mnist.md.
+Figures: results/mnist.md.
 """
 
 from __future__ import annotations
