@@ -89,7 +89,7 @@ def test_the_bound_repeats_and_follows_its_seed() -> None:
 def test_progress_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     truth = LinearGaussian.random()
     log_marginal(truth.vae(), truth.sample(4).astype("float32"), 3, progress=True)
-    assert "log p(x)" in capsys.readouterr().out
+    assert "log p(x)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("samples", [0, -1, 2.5])

@@ -135,11 +135,9 @@ def evaluate(
     test = loaded.data(data).test
     test = test if limit is None else test.take(min(limit, len(test)))
     model = loaded.model()
-    # A progress bar belongs to standard error: standard output may be read by a program.
-    with contextlib.redirect_stdout(sys.stderr):
-        result = tfvae.evaluate.evaluate(
-            model, test, samples, seed, progress=sys.stderr.isatty()
-        )._asdict()
+    result = tfvae.evaluate.evaluate(
+        model, test, samples, seed, progress=sys.stderr.isatty()
+    )._asdict()
     document = {"run": str(loaded.path), "epochs": loaded.epochs, "seed": seed, **result}
     _record(loaded.path / EVALUATION, document)
     if as_json:

@@ -147,8 +147,10 @@ def _progress(show: bool, total: int) -> Iterator[Any]:
     if not show:
         yield lambda: None
         return
+    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress() as bar:
+    # Standard output may be read by a program.
+    with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("log p(x)", total=total)
         yield lambda: bar.advance(task)

@@ -241,7 +241,6 @@ class TraceModel(keras.Model):
         Returns log Σ_s w_s, Σ_s log p(x|z_s) and the KL, [B] each.
         """
 
-        @functools.partial(tf.function, jit_compile=xla_pays(*self.networks()), autograph=False)
         def terms(
             x: tf.Tensor, seed: tf.Tensor, samples: int
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -252,7 +251,10 @@ class TraceModel(keras.Model):
                 trace.kl,
             )
 
-        return terms
+        compiled: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]] = tf.function(
+            terms, jit_compile=xla_pays(*self.networks()), autograph=False
+        )
+        return compiled
 
     def fit(
         self,
