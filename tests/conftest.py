@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+
 @pytest.fixture
 def float64() -> Iterator[None]:
     import keras

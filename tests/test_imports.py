@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tfvae
 from outside import ROOT
+
+import tfvae
 
 # From the ground up, as ARCHITECTURE.md draws it. Rooms inside `layers` and `export` see each
 # other; a room of its own package is a floor's neighbour only if it stands lower in this list.

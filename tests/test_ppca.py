@@ -19,7 +19,7 @@ import tfvae
 
 def ppca_log_likelihood(x: Any, q: int) -> float:
     """Return the mean log-likelihood at the maximum, in nats."""
-    n, d = x.shape
+    d = x.shape[1]
     eigenvalues = np.linalg.eigvalsh(np.cov(x.T, bias=True))[::-1]
     noise = eigenvalues[q:].mean()
     log_det = np.sum(np.log(eigenvalues[:q])) + (d - q) * np.log(noise)
