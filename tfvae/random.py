@@ -156,7 +156,9 @@ def noise_from_words(kind: Noise, bits: tf.Tensor) -> tf.Tensor:
         unit = (tf.cast(tf.cast(bits, tf.int64), tf.float64) + 0.5) * 2.0**-32
         radius = tf.sqrt(-2.0 * tf.math.log(unit[..., :half]))
         angle = (2.0 * math.pi) * unit[..., half:]
-        pair = tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=-1)
+        # sin(x + π/2) for cos(x): older ONNX runtimes have no cosine in float64.
+        phase = tf.concat([angle + 0.5 * math.pi, angle], axis=-1)
+        pair = tf.concat([radius, radius], axis=-1) * tf.sin(phase)
         return tf.cast(pair, tf.float32)
     raise ValueError(f'Expected `kind` to be "normal" or "uniform". Received: kind={kind!r}.')
 

@@ -143,7 +143,7 @@ class TraceModel(keras.Model):
 
     def get_compile_config(self) -> dict[str, Any]:
         """Return what :meth:`compile` was called with, for a saved model."""
-        config: dict[str, Any] = super().get_compile_config()
+        config: dict[str, Any] = super().get_compile_config() or {}
         names = ("optimizer", "jit_compile", "run_eagerly")
         kept = {name: config[name] for name in names if name in config}
         return {**kept, "steps_per_execution": self._chunk} if kept else {}
