@@ -266,6 +266,14 @@ def test_a_posterior_must_be_able_to_do_what_the_objective_needs() -> None:
         build(posterior=Rough((3,)))
 
 
+def test_a_posterior_on_a_part_of_the_priors_support_warns() -> None:
+    with pytest.warns(UserWarning, match=r"ContinuousBernoulli lies in .* part of the prior's"):
+        build(
+            posterior=ContinuousBernoulli((3,)),
+            encoder=tfvae.networks.mlp_encoder((4,), (3,), hidden=()),
+        )
+
+
 def test_wrong_shapes_when_called(trained: tfvae.VAE) -> None:
     with pytest.raises(ValueError, match=r"`x` of shape \[batch, 6, 5\].*reshape"):
         trained.encode(np.zeros((4, 30)))

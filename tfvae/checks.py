@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
@@ -19,6 +20,9 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
         TypeError: if a slot is not of its kind.
         ValueError: if the prior does not cover the posterior, or a slot lacks what the
             objective needs.
+
+    Warns:
+        UserWarning: if the posterior's support is a part of the prior's.
     """
     kinds = {
         "prior": (prior, Prior),
@@ -44,12 +48,20 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
             f"Received: {type(prior).__name__} on {prior.support.value} for the posterior "
             f"{type(posterior).__name__}: their KL divergence would be infinite or undefined."
         )
+    if posterior.support < prior.support:
+        warnings.warn(
+            f"The posterior {type(posterior).__name__} lies in {posterior.support.value}, a part "
+            f"of the prior's {prior.support.value}: importance weights never converge to log p(x). "
+            f"Use a prior on {posterior.support.value}.",
+            stacklevel=3,
+        )
     for capability in sorted(objective.requires):
         if not getattr(posterior, capability):
             raise ValueError(
                 f"Expected a posterior that is `{capability}`, which the objective "
                 f"{type(objective).__name__} needs. Received: {type(posterior).__name__}, which "
-                "is not. Use another posterior (Normal), or an objective that does without."
+                "is not. Use another posterior, or an objective that does without "
+                "(ScoreFunction, VIMCO)."
             )
     if not likelihood.has_density:
         raise ValueError(

@@ -164,7 +164,7 @@ def examples(
     if given.shape != likelihood.event_shape:
         received = (len(given), *given.shape)
         raise ValueError(shape_message(likelihood.event_shape, received, argument))
-    if given.binarize == "none" or likelihood.support is not Support.BINARY:
+    if given.binarize == "none" or likelihood.support != Support.BINARY:
         likelihood.support.check(given.x, argument, _advice(likelihood))
     return replace(given, x=given.x.astype(likelihood.compute_dtype, copy=False))
 
@@ -236,9 +236,12 @@ def shape_message(expected: tuple[int, ...], received: tuple[Any, ...], argument
 
 
 def _advice(likelihood: DistributionLayer) -> str:
-    if likelihood.support is Support.BINARY:
+    support = likelihood.support
+    if support == Support.BINARY:
         return (
             'Binarise it (tfvae.data.Examples(x, binarize="dynamic"), or --binarize dynamic), or '
             "use the ContinuousBernoulli likelihood for grey values in [0, 1]."
         )
-    return "Scale the data (x / 255 for bytes), or use the Normal likelihood for real values."
+    if support.kind == "interval" and support.bounds == (0.0, 1.0):
+        return "Scale the data (x / 255 for bytes), or use the Normal likelihood for real values."
+    return "Use a likelihood whose support holds the data, such as Normal for real values."

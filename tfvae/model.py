@@ -169,7 +169,8 @@ class VAE(TraceModel):
             z = posterior.sample(samples, seed=tf.cast(random.as_seed(seed), tf.int32))
         else:
             batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
-            noise = random.noise(self.posterior.noise, seed, samples, batch, self.latent_shape)
+            shape = self.posterior.noise_shape
+            noise = random.noise(self.posterior.noise, seed, samples, batch, shape)
             z = self.posterior.transform(noise, tf.cast(params, self.posterior.compute_dtype))
         return Trace(
             x=x if target is None else self._data(target),
@@ -237,12 +238,12 @@ class VAE(TraceModel):
     def generate_rows(self, seed: tf.Tensor, temperature: tf.Tensor) -> Generated:
         """Draw rows from int64 seeds [B] and float32 temperatures [B], in portable ops only."""
         kind = _portable("prior", self.prior)
-        noise = random.row_noise(kind, seed, self.latent_shape, random.LATENT)
-        scale = tf.reshape(temperature, [-1] + [1] * len(self.latent_shape))
+        noise = random.row_noise(kind, seed, self.prior.noise_shape, random.LATENT)
+        scale = tf.reshape(temperature, [-1] + [1] * len(self.prior.noise_shape))
         z = self.prior.transform(noise * scale, None)
         params = self.decoder(z, training=False)
         kind = _portable("likelihood", self.likelihood)
-        noise = random.row_noise(kind, seed, self.data_shape, random.OBSERVATION)
+        noise = random.row_noise(kind, seed, self.likelihood.noise_shape, random.OBSERVATION)
         return Generated(z, self.likelihood.mean(params), self.likelihood.transform(noise, params))
 
     @tf.function(reduce_retracing=True)

@@ -10,6 +10,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae.layers.kl import has_closed_form
+
 tfd = tfp.distributions
 
 Distribution = Any
@@ -35,7 +37,7 @@ class Latent:
     @property
     def has_closed_form_kl(self) -> bool:
         """Whether KL(q‖p) of this pair of distributions has a registered closed form."""
-        return has_closed_form_kl(self.posterior, self.prior)
+        return has_closed_form(self.posterior, self.prior)
 
     @property
     def log_prior(self) -> tf.Tensor:
@@ -106,7 +108,9 @@ class Trace:
         """Return log p(x|z), [S, B], over the observed values of x."""
         if self.mask is None:
             return self.likelihood.log_prob(self.x)
-        if not isinstance(self.likelihood, tfd.Independent):
+        if not isinstance(self.likelihood, tfd.Independent) or (
+            self.likelihood.distribution.event_shape.rank
+        ):
             raise TypeError(
                 "Expected a likelihood that is independent over the values of x, since a mask "
                 f"leaves some of them out. Received: {type(self.likelihood).__name__}."
@@ -156,15 +160,3 @@ class Trace:
         """
         latents = tuple(replace(latent, z=tf.stop_gradient(latent.z)) for latent in self.latents)
         return replace(self, latents=latents)
-
-
-def has_closed_form_kl(posterior: Distribution, prior: Distribution) -> bool:
-    """Say whether ``tfd.kl_divergence`` knows this pair, without drawing or computing anything.
-
-    ``Independent`` against ``Independent`` is registered for all; what counts is the pair inside.
-    """
-    from tensorflow_probability.python.distributions import kullback_leibler
-
-    while isinstance(posterior, tfd.Independent) and isinstance(prior, tfd.Independent):
-        posterior, prior = posterior.distribution, prior.distribution
-    return kullback_leibler._registered_kl(type(posterior), type(prior)) is not None

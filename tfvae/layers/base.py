@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae.layers import kl  # noqa: F401, it registers the closed forms that TFP lacks
+from tfvae.layers.numerics import Bound, bounded
 from tfvae.layers.support import Support
 from tfvae.random import Noise
 
@@ -20,9 +23,10 @@ tfd = tfp.distributions
 class DistributionLayer(keras.layers.Layer):
     """A Keras layer that turns a tensor of parameters into a distribution.
 
-    A subclass states its capabilities in class attributes and writes three methods:
-    :meth:`parameters`, :meth:`distribution` and, where a draw can be written as a map of base
-    noise, :meth:`transform`.
+    A subclass states its capabilities in class attributes, names its parameters in `bounds` and
+    writes :meth:`distribution` and, where a draw can be written as a map of base noise,
+    :meth:`transform`. One whose parameters are not one number for each value writes
+    :meth:`parameters` itself.
 
     Networks stay ordinary Keras models that emit *parameter tensors*; this layer is called on
     them inside :class:`tfvae.VAE`. It computes in float32 whatever the dtype policy (float64
@@ -34,6 +38,8 @@ class DistributionLayer(keras.layers.Layer):
         dtype: a Keras dtype policy.
 
     Attributes:
+        bounds: the distribution's parameters in order, each with the map of raw outputs into
+            the range in which it stays finite.
         blocks: how many values the network emits for each value of an event. They lie in
             blocks along the last axis: ``[..., block 0 | block 1]``.
         reparameterised: gradients flow through draws to the parameters.
@@ -50,10 +56,11 @@ class DistributionLayer(keras.layers.Layer):
         (TensorShape([3]), TensorShape([2]))
     """
 
+    bounds: ClassVar[Mapping[str, Bound]] = bounded()
     blocks: int = 1
     reparameterised: ClassVar[bool] = True
     has_density: ClassVar[bool] = True
-    support: ClassVar[Support] = Support.REAL
+    support: Support = Support.REAL
     noise: ClassVar[Noise | None] = None
 
     def __init__(
@@ -66,23 +73,41 @@ class DistributionLayer(keras.layers.Layer):
     ) -> None:
         super().__init__(name=name, dtype=_at_least_float32(dtype), trainable=trainable)
         self.event_shape = check_event_shape(event_shape)
+        if self.bounds:
+            self.blocks = len(self.bounds)
         # There is nothing to build from an input: weights, if any, are made in __init__.
         self.built = True
 
     @property
+    def block_sizes(self) -> tuple[int, ...]:
+        """The lengths of the blocks along the last axis of what the network emits."""
+        return (self.event_shape[-1],) * self.blocks
+
+    @property
     def params_shape(self) -> tuple[int, ...]:
         """What the network must emit for one event."""
-        return (*self.event_shape[:-1], self.blocks * self.event_shape[-1])
+        return (*self.event_shape[:-1], sum(self.block_sizes))
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """The shape of the base noise of one draw; that of the event unless a draw needs more."""
+        return self.event_shape
 
     def parameters(self, params: tf.Tensor) -> dict[str, tf.Tensor]:
         """Name the distribution's parameters: ``[..., *params_shape]`` to ``[..., *event_shape]``.
 
         In plain TensorFlow ops, for this is what the ``decode`` endpoint of an export returns.
         """
-        raise NotImplementedError
+        if not self.bounds:
+            raise NotImplementedError(f"{type(self).__name__} names no parameters.")
+        raw = self._split(params)
+        return {
+            name: bound(value)
+            for (name, bound), value in zip(self.bounds.items(), raw, strict=True)
+        }
 
     def distribution(self, **parameters: tf.Tensor) -> Any:
-        """Return the element-wise TFP distribution of the named parameters."""
+        """Return the TFP distribution of the named parameters: of one value, or of a last axis."""
         raise NotImplementedError
 
     def mean(self, params: tf.Tensor) -> tf.Tensor:
@@ -90,7 +115,7 @@ class DistributionLayer(keras.layers.Layer):
         return self.distribution(**self.parameters(params)).mean()
 
     def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
-        """Map base noise to a draw, ``[..., *event_shape]`` both: the reparameterisation.
+        """Map base noise ``[..., *noise_shape]`` to a draw: the reparameterisation.
 
         Training and exports draw through this one map.
         """
@@ -120,7 +145,11 @@ class DistributionLayer(keras.layers.Layer):
         return {**super().get_config(), "event_shape": self.event_shape}
 
     def _independent(self, distribution: Any) -> Any:
-        return tfd.Independent(distribution, reinterpreted_batch_ndims=len(self.event_shape))
+        axes = len(self.event_shape) - distribution.event_shape.rank
+        # A distribution over all of the event stays itself: closed forms know it by its class.
+        return (
+            tfd.Independent(distribution, reinterpreted_batch_ndims=axes) if axes else distribution
+        )
 
     def _split(self, params: tf.Tensor) -> list[tf.Tensor]:
         """Check the trailing shape of `params` and split its last axis into blocks."""
@@ -132,7 +161,8 @@ class DistributionLayer(keras.layers.Layer):
                 f"{type(self).__name__}(event_shape={self.event_shape}). "
                 f"Received: params of shape {tuple(params.shape)}."
             )
-        return [params] if self.blocks == 1 else tf.split(params, self.blocks, axis=-1)
+        sizes = self.block_sizes
+        return [params] if len(sizes) == 1 else tf.split(params, sizes, axis=-1)
 
 
 def check_event_shape(event_shape: tuple[int, ...] | int) -> tuple[int, ...]:

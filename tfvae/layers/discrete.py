@@ -1,0 +1,168 @@
+"""Counts and classes: likelihoods through whose draws no gradient flows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfvae.layers.base import DistributionLayer, tfd
+from tfvae.layers.numerics import Bound, bounded
+from tfvae.layers.support import Support
+
+LOG_RATE = Bound(high=10.0)
+
+
+@keras.saving.register_keras_serializable("tfvae")
+class Poisson(DistributionLayer):
+    r"""Poisson, for counts: :math:`p(x) = \lambda^x e^{-\lambda} / x!`.
+
+    Args:
+        event_shape: the shape of one draw. The network emits the log-rate, bounded to (-10, 10):
+            rates up to 22,000. Draws have no portable map.
+        name: the layer's name.
+        dtype: a Keras dtype policy.
+
+    Example:
+        >>> layer = tfvae.layers.Poisson((2,))
+        >>> float(layer(tf.zeros([1, 2])).log_prob(tf.zeros([1, 2]))[0])  # two rates of 1
+        -2.0
+    """
+
+    bounds = bounded(log_rate=LOG_RATE)
+    reparameterised = False
+    support = Support.COUNTS
+
+    def distribution(self, **parameters: tf.Tensor) -> Any:
+        """Return ``tfd.Poisson``."""
+        return tfd.Poisson(**parameters)
+
+    def mean(self, params: tf.Tensor) -> tf.Tensor:
+        """Return the rate."""
+        return tf.exp(self.parameters(params)["log_rate"])
+
+
+@keras.saving.register_keras_serializable("tfvae")
+class NegativeBinomial(DistributionLayer):
+    r"""Negative binomial: a Poisson with a Gamma rate, for counts that vary more than their mean.
+
+    With mean m and total count r, the variance is :math:`m + m^2 / r`.
+
+    Args:
+        event_shape: the shape of one draw. The network emits ``[log mean | raw total count]``,
+            bounded to (-10, 10) and (0.01, 10000). Draws have no portable map.
+        name: the layer's name.
+        dtype: a Keras dtype policy.
+
+    Example:
+        >>> layer = tfvae.layers.NegativeBinomial((2,))
+        >>> float(layer.mean(tf.zeros([1, 4]))[0, 0])
+        1.0
+
+    References:
+        Lopez, Regier, Cole, Jordan and Yosef (2018), Deep generative modeling for single-cell
+        transcriptomics.
+    """
+
+    blocks = 2
+    reparameterised = False
+    support = Support.COUNTS
+    _count = Bound(0.01, 1e4)
+
+    def parameters(self, params: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return ``total_count`` and ``logits``, the log of mean over total count."""
+        log_mean, raw = self._split(params)
+        count = self._count(raw)
+        return {"total_count": count, "logits": LOG_RATE(log_mean) - tf.math.log(count)}
+
+    def distribution(self, **parameters: tf.Tensor) -> Any:
+        """Return ``tfd.NegativeBinomial``."""
+        return tfd.NegativeBinomial(**parameters, require_integer_total_count=False)
+
+    def mean(self, params: tf.Tensor) -> tf.Tensor:
+        """Return the mean, which the network emits in logs."""
+        return tf.exp(LOG_RATE(self._split(params)[0]))
+
+
+@keras.saving.register_keras_serializable("tfvae")
+class Categorical(DistributionLayer):
+    r"""Categorical: one of `classes` labels 0, 1, ... for each value, such as a grey level.
+
+    *Gumbel-max*: a draw is :math:`\arg\max_k (\eta_k - \log(-\log u_k))`, through which no
+    gradient flows. Its noise has one uniform for each class.
+
+    Args:
+        event_shape: the shape of one draw of labels. The network emits the logits
+            ``[class 0 | class 1 | ...]``.
+        classes: how many labels there are, at least 2.
+        name: the layer's name.
+        dtype: a Keras dtype policy.
+
+    Raises:
+        ValueError: if there are fewer than 2 classes.
+
+    Example:
+        >>> layer = tfvae.layers.Categorical((28, 28), classes=4)
+        >>> layer.params_shape, layer.noise_shape
+        ((28, 112), (28, 28, 4))
+    """
+
+    noise = "uniform"
+    reparameterised = False
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...] | int,
+        *,
+        classes: int = 2,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(event_shape, name=name, dtype=dtype, trainable=trainable)
+        if not (isinstance(classes, int) and classes > 1):
+            raise ValueError(
+                f"Expected `classes` to be an integer above 1. Received: classes={classes!r}."
+            )
+        self.classes = classes
+        self.blocks = classes
+        self.support = Support.integers(classes - 1)
+
+    @property
+    def block_sizes(self) -> tuple[int, ...]:
+        """One block: hundreds of classes are not split one by one."""
+        return (self.classes * self.event_shape[-1],)
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """One uniform for each class of each value."""
+        return (*self.event_shape, self.classes)
+
+    def parameters(self, params: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return ``logits``, [..., *event_shape, classes]."""
+        (flat,) = self._split(params)
+        shape = tf.concat([tf.shape(flat)[:-1], [self.classes, self.event_shape[-1]]], axis=0)
+        logits = tf.linalg.matrix_transpose(tf.reshape(flat, shape))
+        logits.set_shape([*flat.shape[:-1], self.event_shape[-1], self.classes])
+        return {"logits": logits}
+
+    def distribution(self, **parameters: tf.Tensor) -> Any:
+        """Return ``tfd.Categorical`` over floats."""
+        return tfd.Categorical(**parameters, dtype=parameters["logits"].dtype)
+
+    def mean(self, params: tf.Tensor) -> tf.Tensor:
+        """Return the mean label, which is of use where labels are ordered."""
+        probabilities = tf.nn.softmax(self.parameters(params)["logits"])
+        labels = tf.range(self.classes, dtype=probabilities.dtype)
+        return tf.reduce_sum(labels * probabilities, axis=-1)
+
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return the label whose logit is largest once Gumbel noise is added."""
+        logits = self.parameters(params)["logits"]
+        gumbel = -tf.math.log(-tf.math.log(tf.cast(noise, logits.dtype)))
+        return tf.cast(tf.argmax(logits + gumbel, axis=-1), logits.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "classes": self.classes}
