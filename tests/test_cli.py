@@ -70,7 +70,7 @@ MISTAKES = {
     "trian": (2, "No such command 'trian'. Did you mean 'train'?"),
     "--verbose": (2, "No such option"),
     "train --epoch 3": (2, "--epochs"),
-    "train --beta 3": (2, "vae has no option --beta: beta_vae has it."),
+    "train --beta 3": (2, "vae has no option --beta: beta_vae"),
     "train --model beta_vae --bta 3": (2, "--beta"),
     "train --model beta-vea": (2, "Did you mean 'beta_vae'?"),
     "train --model=vea --latent-dim 3": (2, "Did you mean 'vae'?"),

@@ -11,8 +11,9 @@ from outside import ROOT
 
 import tfvae
 
-# From the ground up, as ARCHITECTURE.md draws it. Rooms inside `layers` and `export` see each
-# other; a room of its own package is a floor's neighbour only if it stands lower in this list.
+# From the ground up, as ARCHITECTURE.md draws it. Rooms inside a package (`layers`, `objectives`,
+# `export`) see each other; a room of its own package is a floor's neighbour only if it stands lower
+# in this list.
 FLOORS = [
     ["random", "sources"],
     ["data", "layers", "plots"],
@@ -39,7 +40,8 @@ EXPORT = Path(tfvae.export.__path__[0])
 
 
 def files() -> Iterator[tuple[str, Path]]:
-    for path in sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("layers/*.py"), *EXPORT.glob("*.py")]):
+    rooms = [*PACKAGE.glob("*.py"), *PACKAGE.glob("layers/*.py"), *PACKAGE.glob("objectives/*.py")]
+    for path in sorted([*rooms, *EXPORT.glob("*.py")]):
         if path.parent == EXPORT:
             yield "export", path
         elif path.parent != PACKAGE:

@@ -94,7 +94,7 @@ def test_config_round_trip(config: RunConfig) -> None:
         ({"validation": 1.5}, "`validation`"),
         ({"options": []}, "`options`"),
         ({"options": {"latent_dims": 2}}, "Did you mean 'latent_dim'"),
-        ({"options": {"beta": 2.0}}, "vae has no option 'beta': beta_vae has it"),
+        ({"options": {"beta": 2.0}}, "vae has no option 'beta': beta_vae"),
         ({"options": {"latent_dim": "2"}}, "`latent_dim` to be a whole number"),
         ({"options": {"latent_dim": True}}, "`latent_dim` to be a whole number"),
         ({"options": {"hidden": 8}}, "`hidden` to be whole numbers"),

@@ -1,0 +1,161 @@
+"""The evidence lower bound, and its two terms as pieces to compose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from tfvae.objectives.base import (
+    Capability,
+    Objective,
+    batch_mean,
+    check_choice,
+    check_number,
+    check_samples,
+    with_gradient_of,
+)
+from tfvae.objectives.schedules import Schedule, at, check_weight
+from tfvae.trace import Trace
+
+
+@keras.saving.register_keras_serializable("tfvae")
+@dataclass(frozen=True)
+class ELBO(Objective):
+    r"""The evidence lower bound, with its KL weighed by beta.
+
+    .. math:: -\frac1S \sum_s \log p(x|z_s) + \beta \sum_g \max\bigl(\lambda,\,
+        \mathrm{KL}(q(z_g|x) \| p(z_g))\bigr)
+
+    Args:
+        beta: weight of the KL, a number or a schedule; 1 gives the bound itself, more the
+            beta-VAE.
+        samples: posterior samples of each example, S.
+        kl: ``"closed_form"`` is estimator B of Kingma and Welling (Monte Carlo where the pair
+            of distributions has no closed form); ``"monte_carlo"`` is estimator A.
+        free_bits: lambda, in nats for each group of latents g: of a flat VAE's one group, of
+            each level of a hierarchy. A group whose KL, *averaged over the batch*, is below
+            lambda counts as lambda and has no gradient. 0 switches it off.
+        gradient: ``"plain"`` is the gradient of the estimate. ``"stl"``, sticking the landing,
+            takes estimator A's without the score of log q(z|x), whose expectation is zero: its
+            variance vanishes as the posterior becomes exact. The loss is the same number.
+
+    Raises:
+        ValueError: if `beta` or `free_bits` is negative or not finite, samples < 1, or `kl` or
+            `gradient` is unknown.
+
+    References:
+        Kingma and Welling (2014), Auto-encoding variational Bayes, arXiv:1312.6114.
+        Higgins et al. (2017), beta-VAE, ICLR.
+        Kingma et al. (2016), Improved variational inference with inverse autoregressive flow,
+        arXiv:1606.04934 (free bits).
+        Roeder, Wu and Duvenaud (2017), Sticking the landing, arXiv:1703.09194.
+    """
+
+    beta: float | Schedule = 1.0
+    samples: int = 1
+    kl: Literal["closed_form", "monte_carlo"] = "closed_form"
+    free_bits: float = 0.0
+    gradient: Literal["plain", "stl"] = "plain"
+
+    def __post_init__(self) -> None:
+        check_weight("beta", self.beta)
+        check_samples(self.samples)
+        check_choice("kl", self.kl, ("closed_form", "monte_carlo"))
+        check_number("free_bits", self.free_bits, minimum=0)
+        check_choice("gradient", self.gradient, ("plain", "stl"))
+
+    def __call__(self, trace: Trace) -> tf.Tensor:
+        """Return the negative bound, [B]."""
+        kl = self._kl(trace)
+        if self.free_bits:
+            kl = tf.maximum(batch_mean(trace, kl), self.free_bits)
+        kl = tf.reduce_sum(kl, axis=-1)
+        return at(self.beta, trace.step, kl) * kl - tf.reduce_mean(trace.log_likelihood, axis=0)
+
+    def _kl(self, trace: Trace) -> tf.Tensor:
+        """Return the KL of each group, [B, groups]."""
+        if self.kl == "closed_form":
+            value = trace.kl_per_latent
+        else:
+            value = tf.stack([latent.kl_monte_carlo for latent in trace.latents], axis=-1)
+        if self.gradient == "plain":
+            return value
+        paths = [
+            latent.log_posterior - detached.log_posterior - latent.log_prior
+            for latent, detached in zip(trace.latents, trace.detached.latents, strict=True)
+        ]
+        return with_gradient_of(value, tf.reduce_mean(tf.stack(paths, axis=-1), axis=0))
+
+
+@keras.saving.register_keras_serializable("tfvae")
+@dataclass(frozen=True)
+class Reconstruction(Objective):
+    r"""The reconstruction term alone, which is all of a plain autoencoder's loss.
+
+    .. math:: -\frac1S \sum_s \log p(x|z_s)
+
+    It asks nothing of the posterior's density, which may be a point. With
+    :class:`MMD` it makes a Wasserstein autoencoder, with :class:`Capacity` Burgess et al.'s
+    annealed beta-VAE.
+
+    Args:
+        samples: posterior samples of each example, S.
+
+    Raises:
+        ValueError: if samples < 1.
+
+    Example:
+        >>> from tfvae import objectives
+        >>> wae = objectives.Reconstruction() + 10.0 * objectives.MMD("imq")
+        >>> sorted(wae.requires)
+        ['reparameterised']
+    """
+
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        check_samples(self.samples)
+
+    @property
+    def requires(self) -> frozenset[Capability]:
+        """Draws that gradients flow through; no density."""
+        return frozenset({"reparameterised"})
+
+    def __call__(self, trace: Trace) -> tf.Tensor:
+        """Return the mean over samples of -log p(x|z), [B]."""
+        return -tf.reduce_mean(trace.log_likelihood, axis=0)
+
+
+@keras.saving.register_keras_serializable("tfvae")
+@dataclass(frozen=True)
+class Capacity(Objective):
+    r"""How far the KL is from a capacity C, which is usually raised during training.
+
+    .. math:: \Bigl| \frac1B \sum_b \mathrm{KL}(q(z|x_b) \| p(z)) - C \Bigr|
+
+    Args:
+        capacity: C in nats, a number or a schedule.
+
+    Raises:
+        ValueError: if `capacity` is negative or not finite.
+
+    Example:
+        >>> from tfvae.objectives import Capacity, LinearWarmup, Reconstruction
+        >>> objective = Reconstruction() + 1000.0 * Capacity(LinearWarmup(100_000, end=25.0))
+
+    References:
+        Burgess et al. (2018), Understanding disentangling in beta-VAE, arXiv:1804.03599.
+    """
+
+    capacity: float | Schedule
+
+    def __post_init__(self) -> None:
+        check_weight("capacity", self.capacity)
+
+    def __call__(self, trace: Trace) -> tf.Tensor:
+        """Return the distance, a scalar."""
+        kl = batch_mean(trace, trace.kl)
+        return tf.abs(kl - at(self.capacity, trace.step, kl))
