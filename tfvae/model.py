@@ -212,7 +212,7 @@ class VAE(TraceModel):
             n: how many, at least 1; not needed with `seeds`.
             seed: the first row's seed.
             seeds: the rows' seeds, int64 [n], instead of `n` and `seed`.
-            temperature: scale of the prior's noise; below 1 draws nearer to the mode.
+            temperature: scale of the prior's noise; below 1 draws nearer to its middle.
             batch_size: rows decoded at a time.
 
         Returns:
@@ -240,7 +240,7 @@ class VAE(TraceModel):
         kind = _portable("prior", self.prior)
         noise = random.row_noise(kind, seed, self.prior.noise_shape, random.LATENT)
         scale = tf.reshape(temperature, [-1] + [1] * len(self.prior.noise_shape))
-        z = self.prior.transform(noise * scale, None)
+        z = self.prior.transform(random.tempered(kind, noise, scale), None)
         params = self.decoder(z, training=False)
         kind = _portable("likelihood", self.likelihood)
         noise = random.row_noise(kind, seed, self.likelihood.noise_shape, random.OBSERVATION)

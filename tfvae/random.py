@@ -191,6 +191,18 @@ def row_noise(kind: Noise, seed: tf.Tensor, event_shape: Sequence[int], stream: 
     return tf.reshape(noise_from_words(kind, bits)[:, :draws], [-1, *event_shape])
 
 
+def tempered(kind: Noise, noise: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
+    """Draw base noise in to the middle of its distribution, for temperatures below 1.
+
+    Normal noise is multiplied by the temperature, uniform noise by its distance from one half;
+    what that would put outside (0, 1) stays at its ends.
+    """
+    if kind == "normal":
+        return noise * temperature
+    drawn_in = 0.5 + temperature * (noise - 0.5)
+    return tf.clip_by_value(drawn_in, 2.0**-24, 1.0 - 2.0**-24)
+
+
 def _u64(value: int) -> tf.Tensor:
     return tf.constant(value, tf.uint64)
 

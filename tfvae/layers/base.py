@@ -58,10 +58,10 @@ class DistributionLayer(keras.layers.Layer):
 
     bounds: ClassVar[Mapping[str, Bound]] = bounded()
     blocks: int = 1
-    reparameterised: ClassVar[bool] = True
-    has_density: ClassVar[bool] = True
+    reparameterised: bool = True
+    has_density: bool = True
     support: Support = Support.REAL
-    noise: ClassVar[Noise | None] = None
+    noise: Noise | None = None
 
     def __init__(
         self,
