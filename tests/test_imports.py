@@ -19,7 +19,7 @@ FLOORS = [
     ["data", "layers", "plots"],
     ["priors", "trace", "networks"],
     ["objectives"],
-    ["checks", "feeds"],
+    ["checks", "feeds", "loop"],
     ["training"],
     ["model"],
     ["evaluate", "export"],

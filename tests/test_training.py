@@ -12,7 +12,7 @@ import tensorflow as tf
 from linear_gaussian import LinearGaussian
 
 import tfvae
-from tfvae import feeds, random, training
+from tfvae import feeds, loop, random
 from tfvae.data import Examples
 from tfvae.objectives import ELBO, IWAE
 
@@ -272,7 +272,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_weights(
     vae = tfvae.zoo.vae(SHAPE, 2, hidden=(8,))
     vae.compile(keras.optimizers.SGD(1e9))
     x = tf.data.Dataset.from_tensor_slices(binary_images).batch(16) if stream else binary_images
-    with pytest.raises(training.NonFiniteError, match=r"at step \d+: its .* is NaN or infinite"):
+    with pytest.raises(loop.NonFiniteError, match=r"at step \d+: its .* is NaN or infinite"):
         vae.fit(x, epochs=50, batch_size=None if stream else 16, verbose=0)
     assert all(np.all(np.isfinite(w)) for w in vae.get_weights())
 
@@ -280,7 +280,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_weights(
 def test_the_broken_term_is_named(binary_images: Any) -> None:
     vae = small()
     vae.decoder.set_weights([np.full_like(w, np.inf) for w in vae.decoder.get_weights()])
-    with pytest.raises(training.NonFiniteError, match="at step 1: its log_likelihood is"):
+    with pytest.raises(loop.NonFiniteError, match="at step 1: its log_likelihood is"):
         vae.fit(binary_images, verbose=0)
 
 
@@ -343,7 +343,7 @@ def test_xla_for_dense_networks_and_not_for_convolutions_on_cpu() -> None:
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     assert conv.jit_compile is on_gpu
     recurrent = keras.Sequential([keras.Input(SHAPE), keras.layers.GRU(4), keras.layers.Dense(4)])
-    assert training.xla_pays(recurrent) is on_gpu
+    assert loop.xla_pays(recurrent) is on_gpu
 
 
 def test_an_uncompiled_model_fits(binary_images: Any) -> None:

@@ -2,6 +2,7 @@ from . import data as data
 from . import evaluate as evaluate
 from . import export as export
 from . import layers as layers
+from . import loop as loop
 from . import networks as networks
 from . import objectives as objectives
 from . import plots as plots
