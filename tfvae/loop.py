@@ -51,7 +51,8 @@ def compiled_loop(model: Any) -> TrainFunction:
     def train_function(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         rows, count, tail, last = next(iterator)
         logs = run(model.feed_tensors, rows, count)
-        if bool(last) and tail.shape[0]:
+        # After a step that was not finite the weights stay as they are.
+        if bool(last) and tail.shape[0] and np.isfinite(float(logs["loss"])):
             logs = run(model.feed_tensors, tail[None], tf.constant(1))
         return logs
 
