@@ -135,6 +135,12 @@ def _check_model(vae: VAE) -> None:
             "Expected a model whose decoder is built. Received: a decoder without weights yet. "
             "Call it once, `vae.generate(1)`, or train it."
         )
+    if "float64" in (vae.likelihood.compute_dtype, vae.decoder.dtype_policy.compute_dtype):
+        raise ExportError(
+            "Expected a model that computes in float32. Received: one in float64, for which "
+            "runtimes lack operations. Build it under the float32 policy and hand the weights "
+            "over: model32.set_weights(vae.get_weights())."
+        )
     for weight in vae.weights:
         # `.value`, for NumPy 2 warns at Keras's own conversion of its variables.
         values = weight.value.numpy()

@@ -431,3 +431,10 @@ def test_stranger_that_dies_is_an_error(published, monkeypatch):
     monkeypatch.setattr(verification.sys, "executable", "/bin/false")
     with pytest.raises(ExportError, match="ended with exit code 1"):
         verification.run_stranger([published])
+
+
+def test_a_float64_model_is_refused_with_advice(float64: None, tmp_path: Path) -> None:
+    vae = tfvae.zoo.vae((4,), 2, hidden=())
+    with pytest.raises(ExportError, match=r"computes in float32.*set_weights"):
+        tfvae.export.export(vae, tmp_path / "m")
+    assert not (tmp_path / "m").exists()

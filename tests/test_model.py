@@ -97,6 +97,7 @@ def test_temperature_scales_the_priors_noise(trained: tfvae.VAE) -> None:
         ({"n": 2, "seeds": [1, 2]}, "`seeds`.*without `n`"),
         ({"seeds": [0.5]}, "`seeds`"),
         ({"seeds": []}, "`seeds`"),
+        ({"n": 2, "seed": 2**63}, "64-bit"),
         ({"n": 2, "temperature": -1.0}, "`temperature`"),
     ],
 )
@@ -139,6 +140,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one(binary_images: Any, tmp_path:
     resumed.fit(examples, batch_size=20, epochs=2, verbose=0)
     for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_loss_scaling_survives_a_change_of_policy(binary_images: Any, tmp_path: Path) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        vae = tfvae.zoo.vae(SHAPE, 2, hidden=(8,))
+        vae.compile("adam", jit_compile=False)
+        # The first steps only find a scale that does not overflow.
+        vae.fit(binary_images, epochs=4, batch_size=8, verbose=0)
+        vae.save(tmp_path / "m.keras")
+    finally:
+        keras.config.set_dtype_policy(before)
+    loaded = tfvae.load_model(tmp_path / "m.keras")
+    assert isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert int(loaded.optimizer.iterations.numpy()) == int(vae.optimizer.iterations.numpy()) > 0
 
 
 @pytest.mark.parametrize("likelihood", [

@@ -141,6 +141,16 @@ def test_callbacks_and_progress_see_the_right_steps(binary_images: Any) -> None:
     assert seen == [3, 7, 10]
 
 
+def test_a_callback_class_of_yours_hears_every_batch(binary_images: Any) -> None:
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.model.stop_training = batch == 1
+
+    vae = small()
+    vae.fit(binary_images, batch_size=6, epochs=3, callbacks=[Stop()], verbose=0)
+    assert int(vae.step.numpy()) == 2
+
+
 def test_early_stopping_and_validation(binary_images: Any) -> None:
     vae = small()
     history = vae.fit(
@@ -344,6 +354,16 @@ def test_xla_for_dense_networks_and_not_for_convolutions_on_cpu() -> None:
     assert conv.jit_compile is on_gpu
     recurrent = keras.Sequential([keras.Input(SHAPE), keras.layers.GRU(4), keras.layers.Dense(4)])
     assert loop.xla_pays(recurrent) is on_gpu
+
+
+def test_datasets_in_another_form_are_refused_with_advice(binary_images: Any) -> None:
+    dataset = tf.data.Dataset.from_tensor_slices
+    with pytest.raises(ValueError, match=r"without a batch.*\.batch\(n\)"):
+        small().fit(dataset(binary_images))
+    with pytest.raises(ValueError, match=r"dictionaries of image.*batch\['image'\]"):
+        small().fit(dataset({"image": binary_images}).batch(8))
+    with pytest.raises(TypeError, match=r"`class_weight`.*sample_weight"):
+        small().fit(binary_images, class_weight={0: 1.0})
 
 
 def test_an_uncompiled_model_fits(binary_images: Any) -> None:

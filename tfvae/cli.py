@@ -253,7 +253,13 @@ def _print_checks(checks: tuple[Check, ...]) -> None:
 @cli.command()
 @click.argument("export")
 @click.option("--num", type=_COUNT, default=64, show_default=True, help="How many.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Row i has seed + i.")
+@click.option(
+    "--seed",
+    type=click.IntRange(-(2**63), 2**63 - 1),
+    default=0,
+    show_default="0",
+    help="Row i has seed + i.",
+)
 @click.option(
     "--temperature",
     type=click.FloatRange(min=0),

@@ -182,6 +182,11 @@ def checked_stream(likelihood: DistributionLayer, x: Any) -> Any:
         return x
     if first is None:
         raise ValueError("Expected a dataset of batches. Received: an empty one.")
+    if isinstance(first, dict):
+        raise ValueError(
+            f"Expected batches of arrays or tuples. Received: dictionaries of {', '.join(first)}. "
+            f"Map them first: x.map(lambda batch: batch[{next(iter(first), 'image')!r}])."
+        )
     examples(likelihood, keras.utils.unpack_x_y_sample_weight(first)[0], argument="x")
     # Keras knows a generator by its type.
     return (batch for batch in stream) if isinstance(x, Iterator) else stream
@@ -223,6 +228,11 @@ def split_last(examples: Examples, fraction: float) -> tuple[Examples, Examples]
 
 def shape_message(expected: tuple[int, ...], received: tuple[Any, ...], argument: str) -> str:
     """Say that data is of another shape than the model's, and how to mend it."""
+    if received == expected:
+        return (
+            f"Expected `{argument}` of shape [batch, {', '.join(map(str, expected))}]. Received: "
+            f"one example without a batch. Pass {argument}[None], or batch the dataset: .batch(n)."
+        )
     same_size = math.prod(expected) == math.prod(n or 0 for n in received[1:])
     fix = (
         f"Reshape it: {argument}.reshape(-1, {', '.join(map(str, expected))})."

@@ -94,6 +94,18 @@ class BoundedCallbacks(keras.callbacks.CallbackList):
         super().on_train_batch_end(min(batch, self.params["steps"] - 1), logs)
 
 
+def hears_batches(callbacks: Any) -> bool:
+    """Say whether a callback class that is not Keras's own acts on training batches."""
+    given = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    base = keras.callbacks.Callback
+    return any(
+        getattr(type(callback), hook) is not getattr(base, hook)
+        for callback in given
+        if isinstance(callback, base) and not type(callback).__module__.startswith("keras.")
+        for hook in ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    )
+
+
 def xla_pays(*networks: keras.Model) -> bool:
     """Say whether XLA makes training of these networks faster on this machine.
 

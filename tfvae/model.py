@@ -280,6 +280,8 @@ class VAE(TraceModel):
             **{slot: keras.saving.serialize_keras_object(getattr(self, slot)) for slot in slots},
             "seed": self.seed,
             "name": self.name,
+            # Under mixed_float16 the policy decides what the optimizer's state looks like.
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
         }
 
     @classmethod
@@ -360,5 +362,7 @@ def _row_seeds(n: int | None, seed: int, seeds: Any) -> np.ndarray[Any, np.dtype
         return rows.astype(np.int64)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"Expected `n` to be a whole number of at least 1. Received: n={n!r}.")
-    # Seeds wrap around as 64-bit integers do.
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"Expected `seed` to be a 64-bit integer. Received: seed={seed}.")
+    # From the last of them on, rows wrap around.
     return np.arange(n, dtype=np.uint64).__add__(np.uint64(seed % 2**64)).view(np.int64)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfvae import feeds, random
 from tfvae.layers.base import DistributionLayer
-from tfvae.loop import BoundedCallbacks, compiled_loop, guarded, xla_pays
+from tfvae.loop import BoundedCallbacks, compiled_loop, guarded, hears_batches, xla_pays
 from tfvae.objectives import Objective
 from tfvae.trace import Trace
 
@@ -102,7 +102,8 @@ class TraceModel(keras.Model):
         Args:
             optimizer: a Keras optimizer.
             steps_per_execution: steps between callbacks. ``"auto"``: 32 for arrays, which stay
-                on the device, and 1 for pipelines.
+                on the device, and 1 for pipelines and where a callback class of yours hears of
+                batches.
             jit_compile: use XLA. ``"auto"``: for dense networks, and not for convolutions or
                 recurrent cells on CPU, which it would slow down.
             run_eagerly: run step by step in Python, for debugging.
@@ -296,6 +297,11 @@ class TraceModel(keras.Model):
         # Built before any loop is traced: a compiled loop cannot create variables.
         self.optimizer.build(self.trainable_variables)
         check_count("epochs", epochs)
+        if kwargs.get("class_weight") is not None:
+            raise TypeError(
+                "Expected no `class_weight`: a VAE has no classes. "
+                "Weigh the examples themselves with `sample_weight`."
+            )
         options = {"epochs": epochs, "verbose": verbose, **kwargs}
         if not feeds.is_arrays(x):
             return super().fit(
@@ -315,9 +321,7 @@ class TraceModel(keras.Model):
         batch_size = feeds.BATCH_SIZE if batch_size is None else batch_size
         feed = feeds.ArrayFeed(examples, batch_size, seed=self.seed, shuffle=shuffle)
         start = int(self.step.numpy())
-        chunked = feeds.stays_on_device(examples) and not (
-            {"class_weight", "steps_per_epoch"} & {k for k, v in kwargs.items() if v is not None}
-        )
+        chunked = feeds.stays_on_device(examples) and not kwargs.get("steps_per_epoch")
         options = {
             "validation_data": self._arrays(validation_data),
             "validation_batch_size": batch_size,
@@ -327,7 +331,8 @@ class TraceModel(keras.Model):
         }
         if not chunked:
             return super().fit(feed.batches(start), callbacks=callbacks, **options)
-        chunk = min(CHUNK if self._chunk == "auto" else int(self._chunk), feed.steps)
+        longest = 1 if hears_batches(callbacks) else CHUNK
+        chunk = min(longest if self._chunk == "auto" else int(self._chunk), feed.steps)
         self.feed, self.feed_tensors = feed, feed.tensors()
         # For Keras's training iterator only; `make_train_function` puts it back.
         self.steps_per_execution = chunk
