@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -226,8 +225,3 @@ def get(
 def _at_least_float32(dtype: Any) -> str:
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     return "float64" if policy.compute_dtype == "float64" else "float32"
-
-
-def event_size(event_shape: tuple[int, ...]) -> int:
-    """Return how many numbers one draw holds."""
-    return math.prod(event_shape)
