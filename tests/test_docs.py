@@ -20,7 +20,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Runs alone in a fresh process, and is no module to import.
 MODULES = [
     module.name
-    for package in ("tfvae", "tfvae.layers", "tfvae.objectives", "tfvae.export")
+    for package in ("tfvae", "tfvae.layers", "tfvae.priors", "tfvae.objectives", "tfvae.export")
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
     if not module.name.endswith((".stranger", "__main__"))
 ]

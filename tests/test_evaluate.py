@@ -63,9 +63,9 @@ def test_chunks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch, floa
     vae = truth.vae(error=0.4)
     original = type(vae).trace
 
-    def counting(self: Any, x: Any, samples: int, seed: Any) -> Any:
+    def counting(self: Any, x: Any, samples: int, seed: Any, **options: Any) -> Any:
         counts.append(samples)
-        return original(self, x, samples, seed)
+        return original(self, x, samples, seed, **options)
 
     monkeypatch.setattr(type(vae), "trace", counting)
     monkeypatch.setattr(tfvae.evaluate, "ROWS", 12)

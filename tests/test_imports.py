@@ -11,8 +11,8 @@ from outside import ROOT
 
 import tfvae
 
-# From the ground up, as ARCHITECTURE.md draws it. Rooms inside a package (`layers`, `objectives`,
-# `export`) see each other; a room of its own package is a floor's neighbour only if it stands lower
+# From the ground up, as ARCHITECTURE.md draws it. Rooms inside a package (`layers`, `priors`,
+# `objectives`, `export`) see each other; a room of its own package is a floor's neighbour only if it stands lower
 # in this list.
 FLOORS = [
     ["random", "sources"],
@@ -40,8 +40,9 @@ EXPORT = Path(tfvae.export.__path__[0])
 
 
 def files() -> Iterator[tuple[str, Path]]:
-    rooms = [*PACKAGE.glob("*.py"), *PACKAGE.glob("layers/*.py"), *PACKAGE.glob("objectives/*.py")]
-    for path in sorted([*rooms, *EXPORT.glob("*.py")]):
+    packages = ("layers", "priors", "objectives")
+    rooms = [path for package in packages for path in PACKAGE.glob(f"{package}/*.py")]
+    for path in sorted([*PACKAGE.glob("*.py"), *rooms, *EXPORT.glob("*.py")]):
         if path.parent == EXPORT:
             yield "export", path
         elif path.parent != PACKAGE:

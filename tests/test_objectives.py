@@ -361,9 +361,12 @@ def test_passes_that_an_objective_is_not_defined_for_are_refused() -> None:
 def test_what_they_require_of_a_posterior() -> None:
     both = {"reparameterised", "has_density"}
     assert ELBO().requires == IWAE().requires == Renyi().requires == both
-    assert ScoreFunction().requires == VIMCO().requires == {"has_density"}
+    assert PIWAE().requires == both
+    everywhere = both | {"pointwise"}
+    assert ELBO(gradient="stl").requires == IWAE(gradient="dreg").requires == everywhere
+    assert ScoreFunction().requires == VIMCO().requires == {"has_density", "pointwise"}
     assert (Reconstruction() + MMD()).requires == {"reparameterised"}
-    assert (ScoreFunction() + DIP()).requires == {"has_density"}
+    assert (ScoreFunction() + DIP()).requires == {"has_density", "pointwise"}
 
 
 def _first(trace: tfvae.Trace, samples: int, last: bool = False) -> tfvae.Trace:

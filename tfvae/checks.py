@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 
 from tfvae.layers.base import DistributionLayer
-from tfvae.objectives import Objective
+from tfvae.objectives import Capability, Objective
 from tfvae.priors import Prior
 
 
@@ -46,28 +47,88 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
         raise ValueError(
             f"Expected a prior that covers the posterior's support, {posterior.support.value}. "
             f"Received: {type(prior).__name__} on {prior.support.value} for the posterior "
-            f"{type(posterior).__name__}: their KL divergence would be infinite or undefined."
+            f"{type(posterior).__name__}: their KL divergence would be infinite or undefined. "
+            f"What fits: {_fitting_priors(posterior)}."
         )
-    if posterior.support < prior.support:
+    # A point has no density whose ratio to the prior's could fail to converge.
+    if posterior.has_density and posterior.support < prior.support:
         warnings.warn(
             f"The posterior {type(posterior).__name__} lies in {posterior.support.value}, a part "
             f"of the prior's {prior.support.value}: importance weights never converge to log p(x). "
-            f"Use a prior on {posterior.support.value}.",
+            f"What fits: {_fitting_priors(posterior)}.",
             stacklevel=3,
         )
     for capability in sorted(objective.requires):
         if not getattr(posterior, capability):
+            what, fix = _CAPABILITIES[capability]
             raise ValueError(
-                f"Expected a posterior that is `{capability}`, which the objective "
-                f"{type(objective).__name__} needs. Received: {type(posterior).__name__}, which "
-                "is not. Use another posterior, or an objective that does without "
-                "(ScoreFunction, VIMCO)."
+                f"Expected a posterior {what} (`{capability}`), which the objective "
+                f"{_named(objective)} needs. Received: {type(posterior).__name__}. {fix}"
             )
+    if "has_density" in objective.requires and not prior.has_density:
+        raise ValueError(
+            f"Expected a prior with a density, which the objective {_named(objective)} needs. "
+            f"Received: {type(prior).__name__}, which has none. {_CAPABILITIES['has_density'][1]}"
+        )
     if not likelihood.has_density:
         raise ValueError(
             "Expected a likelihood with a density. "
             f"Received: {type(likelihood).__name__}, which has none."
         )
+
+
+_CAPABILITIES: dict[Capability, tuple[str, str]] = {
+    "reparameterised": (
+        "that is reparameterised",
+        "Use another posterior, a relaxed or straight-through one (Concrete, RelaxedBernoulli, "
+        "straight_through=True), or an objective that does without (ScoreFunction, VIMCO).",
+    ),
+    "has_density": (
+        "with a density",
+        "Use another posterior, or an objective made of Reconstruction and penalties.",
+    ),
+    "pointwise": (
+        "whose density can be evaluated at any value",
+        "Use a flow with an inverse (IAF, RealNVP, NeuralSpline), or an objective with plain "
+        "gradients (ELBO, IWAE).",
+    ),
+}
+
+
+def _named(objective: Objective) -> str:
+    terms = getattr(objective, "terms", ((1.0, objective),))
+    return " + ".join(type(term).__name__ for _, term in terms)
+
+
+def _fitting_priors(posterior: DistributionLayer) -> str:
+    """Name priors whose support is the posterior's, as one would write them."""
+    shape, support = posterior.event_shape, posterior.support
+    families = {
+        "simplex": ("Dirichlet", "Concrete"),
+        "one-hot": ("OneHotCategorical",),
+        "sphere": ("VonMisesFisher", "PowerSpherical"),
+        "codes": (),
+        "integers": ("Bernoulli",) if support.high == 1 else (type(posterior).__name__,),
+        "interval": (
+            ("Normal", "Laplace", "Logistic")
+            if support.bounds == (-math.inf, math.inf)
+            else ("Gamma", "LogNormal")
+            if support.bounds == (0.0, math.inf)
+            else ("Beta", "Kumaraswamy")
+            if support.bounds == (0.0, 1.0)
+            else (type(posterior).__name__,)
+        ),
+    }.get(support.kind, (type(posterior).__name__,))
+    exact = {
+        "sphere": f"priors.HypersphericalUniform({shape})",
+        "codes": "priors.Codebook(posterior)",
+    }.get(support.kind)
+    if support.bounds == (-math.inf, math.inf) and support.kind == "interval":
+        exact = f"priors.StandardNormal({shape})"
+    if support.bounds == (0.0, 1.0) and support.kind == "interval":
+        exact = f"priors.Uniform({shape})"
+    named = [f"priors.Parametric(layers.{family}({shape}))" for family in families]
+    return ", ".join([exact, *named] if exact else named)
 
 
 def check_network(

@@ -49,6 +49,7 @@ def log_marginal(
     samples: int = 1000,
     seed: int = 0,
     *,
+    condition: Any = None,
     batch_size: int = 64,
     progress: bool = False,
 ) -> npt.NDArray[np.floating[Any]]:
@@ -64,6 +65,7 @@ def log_marginal(
         x: [N, *data], or Examples.
         samples: importance samples of each example, S.
         seed: the draws are a function of it.
+        condition: for a conditional prior, one for each example; Examples bring theirs as y.
         batch_size: examples at a time.
         progress: show a progress bar.
 
@@ -71,12 +73,13 @@ def log_marginal(
         [N].
 
     Raises:
-        ValueError: for samples < 1, or data that does not fit the model.
+        ValueError: for samples < 1, data that does not fit the model, or a model whose prior or
+            posterior has no density, for which there is no such bound.
 
     References:
         Burda, Grosse and Salakhutdinov (2016), arXiv:1509.00519.
     """
-    return _pass(vae, x, samples, seed, batch_size, progress)[0]
+    return _pass(vae, x, condition, samples, seed, batch_size, progress)[0]
 
 
 def evaluate(
@@ -85,6 +88,7 @@ def evaluate(
     samples: int = 1000,
     seed: int = 0,
     *,
+    condition: Any = None,
     batch_size: int = 64,
     progress: bool = False,
 ) -> Evaluation:
@@ -92,7 +96,7 @@ def evaluate(
 
     Args, limits and errors are those of :func:`log_marginal`.
     """
-    marginal, log_likelihood, kl = _pass(vae, x, samples, seed, batch_size, progress)
+    marginal, log_likelihood, kl = _pass(vae, x, condition, samples, seed, batch_size, progress)
     count = len(marginal)
     mean = float(marginal.mean())
     return Evaluation(
@@ -108,11 +112,20 @@ def evaluate(
 
 
 def _pass(
-    vae: VAE, x: Any, samples: int, seed: int, batch_size: int, progress: bool
+    vae: VAE, x: Any, condition: Any, samples: int, seed: int, batch_size: int, progress: bool
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     """Return log p(x) bound, E_q[log p(x|z)] and KL of each example, [N] each."""
     check_samples(samples)
-    values = feeds.examples(vae.likelihood, x).values()
+    for slot, layer in (("posterior", vae.posterior), ("prior", vae.prior)):
+        if not layer.has_density:
+            raise ValueError(
+                f"Expected a model whose {slot} has a density, without which there is no bound on "
+                f"log p(x). Received: {slot}={type(layer).__name__}. Judge reconstructions with "
+                "vae.evaluate(x), or give the model a prior: vae.fit_prior(x)."
+            )
+    examples = feeds.examples(vae.likelihood, x, condition)
+    vae.check_condition(examples)
+    values, conditions = examples.values(), examples.y if vae.prior.conditional else None
     batch_size = min(batch_size, len(values))
     # Equal chunks, and at most one that is smaller: two traces of the graph, not many.
     chunk = min(samples, max(1, ROWS // batch_size))
@@ -125,11 +138,15 @@ def _pass(
             batch = values[start : start + batch_size]
             # The last batch is filled up, so that it needs no graph of its own.
             padded = tf.constant(np.resize(batch, (batch_size, *batch.shape[1:])))
+            given = None
+            if conditions is not None:
+                part = conditions[start : start + batch_size]
+                given = tf.constant(np.resize(part, (batch_size, *part.shape[1:])))
             total = np.full(batch_size, -np.inf)
             likelihood, divergence = np.zeros(batch_size), np.zeros(batch_size)
             for index, size in enumerate(sizes):
                 chunk_seed = random.fold(seed, random.TEST, start, index)
-                weight, log_likelihood, kl = vae.importance_terms(padded, chunk_seed, size)
+                weight, log_likelihood, kl = vae.importance_terms(padded, chunk_seed, size, given)
                 total = np.logaddexp(total, weight.numpy().astype(np.float64))
                 likelihood += log_likelihood.numpy()
                 divergence += kl.numpy() * size

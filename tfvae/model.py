@@ -12,12 +12,13 @@ import tensorflow as tf
 
 from tfvae import layers, random
 from tfvae.checks import check_network, check_slots
+from tfvae.data import Examples
 from tfvae.feeds import shape_message
 from tfvae.layers.base import DistributionLayer
 from tfvae.objectives import ELBO, Objective
 from tfvae.priors import Prior
 from tfvae.trace import Distribution, Latent, Trace
-from tfvae.training import TraceModel
+from tfvae.training import TraceModel, Unpacked
 
 
 class Generated(NamedTuple):
@@ -80,7 +81,8 @@ class VAE(TraceModel):
         name: str = "vae",
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, name=name, **kwargs)
+        bounds = all(getattr(slot, "has_density", True) for slot in (prior, posterior))
+        super().__init__(seed=seed, name=name, bounds=bounds, **kwargs)
         objective = ELBO() if objective is None else objective
         check_slots(prior, posterior, likelihood, objective)
         check_network(encoder, "encoder", likelihood.event_shape, posterior, "posterior")
@@ -98,6 +100,25 @@ class VAE(TraceModel):
     def networks(self) -> tuple[keras.Model, ...]:
         """Return encoder and decoder."""
         return self.encoder, self.decoder
+
+    def check_examples(self, examples: Examples) -> None:
+        """Refuse a training set without conditions, or too small for the posterior."""
+        self.posterior.check_examples(len(examples))
+        self.check_condition(examples)
+
+    def check_condition(self, examples: Examples) -> None:
+        """Refuse examples without conditions where the prior asks for them."""
+        if self.prior.conditional and examples.y is None:
+            raise ValueError(
+                f"Expected conditions for the prior {type(self.prior).__name__}, one for each "
+                "example. Received: x alone. Pass them as y: vae.fit(x, c)."
+            )
+
+    def unpack(self, data: Any) -> Unpacked:
+        """Read a batch; where the prior is conditional, y is the condition."""
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        condition = y if self.prior.conditional else None
+        return Unpacked(seen=x, target=x, condition=condition, weight=weight)
 
     @property
     def data_shape(self) -> tuple[int, ...]:
@@ -154,7 +175,7 @@ class VAE(TraceModel):
             samples: posterior draws of each example, S.
             seed: an integer or a seed of shape [2]; the draws are a function of it.
             target: what the likelihood is evaluated at; x by default.
-            condition: for a conditional prior.
+            condition: for a conditional prior, [B, ...].
             mask: 1 where a value of the target was observed, broadcastable to it.
             weight: weights of the examples, [B].
             training: passed to the networks (Dropout, BatchNormalization).
@@ -163,18 +184,25 @@ class VAE(TraceModel):
             A :class:`tfvae.Trace`, terms of shape [S, B].
         """
         x = self._data(x)
-        params = self.encoder(x, training=training)
-        posterior = self.posterior(params)
+        # Before the encoder sees x: a prior may share it, and Keras keeps the penalties
+        # (`encoder.losses`) of a network's last call only.
+        prior = self.prior(condition)
+        params = tf.cast(self.encoder(x, training=training), self.posterior.compute_dtype)
+        if training:
+            self.posterior.observe(params)
         if self.posterior.noise is None:
+            posterior = self.posterior(params)
             z = posterior.sample(samples, seed=tf.cast(random.as_seed(seed), tf.int32))
         else:
             batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
-            shape = self.posterior.noise_shape
-            noise = random.noise(self.posterior.noise, seed, samples, batch, shape)
-            z = self.posterior.transform(noise, tf.cast(params, self.posterior.compute_dtype))
+            layer = self.posterior
+            noise = random.noise(
+                layer.noise, seed, samples, batch, layer.noise_shape, layer.choices
+            )
+            z, posterior = layer.draw(noise, params)
         return Trace(
             x=x if target is None else self._data(target),
-            latents=(Latent(z, self.prior(condition), posterior),),
+            latents=(Latent(z, prior, posterior),),
             decode=lambda draws: self.decode(draws[0], training=training),
             condition=condition,
             mask=mask,
@@ -201,6 +229,7 @@ class VAE(TraceModel):
         seed: int = 0,
         seeds: Any = None,
         temperature: float = 1.0,
+        condition: Any = None,
         batch_size: int = 1024,
     ) -> Generated:
         """Draw from the model, each row a function of its own seed.
@@ -213,13 +242,15 @@ class VAE(TraceModel):
             seed: the first row's seed.
             seeds: the rows' seeds, int64 [n], instead of `n` and `seed`.
             temperature: scale of the prior's noise; below 1 draws nearer to its middle.
+            condition: for a conditional prior, one for each row, [n, ...].
             batch_size: rows decoded at a time.
 
         Returns:
             ``Generated(z [n, *latent], mean [n, *data], sample [n, *data])``.
 
         Raises:
-            ValueError: for n < 1, a negative temperature, or a slot with no portable sampler.
+            ValueError: for n < 1, a negative temperature, a slot with no portable sampler, or
+                conditions that are missing, not asked for, or not n.
         """
         rows = _row_seeds(n, seed, seeds)
         if not (np.isfinite(temperature) and temperature >= 0):
@@ -227,28 +258,41 @@ class VAE(TraceModel):
                 "Expected `temperature` to be a number that is not negative. "
                 f"Received: temperature={temperature}."
             )
+        if (condition is not None) != self.prior.conditional or (
+            condition is not None and len(condition) != len(rows)
+        ):
+            raise ValueError(
+                "Expected `condition` to be one for each row where the prior is conditional, and "
+                f"None where it is not. Received: {_count(condition)} for {len(rows)} rows of the "
+                f"prior {type(self.prior).__name__}."
+            )
+        starts = range(0, len(rows), batch_size)
         parts = [
             self._generate(
-                tf.constant(part), tf.fill([len(part)], tf.cast(temperature, tf.float32))
+                tf.constant(rows[i : i + batch_size]),
+                tf.fill([len(rows[i : i + batch_size])], tf.cast(temperature, tf.float32)),
+                None if condition is None else tf.constant(condition[i : i + batch_size]),
             )
-            for part in np.split(rows, range(batch_size, len(rows), batch_size))
+            for i in starts
         ]
         return Generated(*(tf.concat(values, axis=0) for values in zip(*parts, strict=True)))
 
-    def generate_rows(self, seed: tf.Tensor, temperature: tf.Tensor) -> Generated:
+    def generate_rows(
+        self, seed: tf.Tensor, temperature: tf.Tensor, condition: tf.Tensor | None = None
+    ) -> Generated:
         """Draw rows from int64 seeds [B] and float32 temperatures [B], in portable ops only."""
-        kind = _portable("prior", self.prior)
-        noise = random.row_noise(kind, seed, self.prior.noise_shape, random.LATENT)
+        noise = _row_noise("prior", self.prior, seed, random.LATENT)
         scale = tf.reshape(temperature, [-1] + [1] * len(self.prior.noise_shape))
-        z = self.prior.transform(random.tempered(kind, noise, scale), None)
+        z = self.prior.transform(self.prior.tempered(noise, scale), condition)
         params = self.decoder(z, training=False)
-        kind = _portable("likelihood", self.likelihood)
-        noise = random.row_noise(kind, seed, self.likelihood.noise_shape, random.OBSERVATION)
+        noise = _row_noise("likelihood", self.likelihood, seed, random.OBSERVATION)
         return Generated(z, self.likelihood.mean(params), self.likelihood.transform(noise, params))
 
     @tf.function(reduce_retracing=True)
-    def _generate(self, seed: tf.Tensor, temperature: tf.Tensor) -> Generated:
-        return self.generate_rows(seed, temperature)
+    def _generate(
+        self, seed: tf.Tensor, temperature: tf.Tensor, condition: tf.Tensor | None
+    ) -> Generated:
+        return self.generate_rows(seed, temperature, condition)
 
     def export(self, path: str | Path, **kwargs: Any) -> Path:
         """Export a verified generator for TF Serving and ONNX Runtime.
@@ -341,14 +385,18 @@ def load_model(path: str | Path, **kwargs: Any) -> VAE:
     return model
 
 
-def _portable(slot: str, layer: DistributionLayer) -> random.Noise:
+def _count(condition: Any) -> str:
+    return "none" if condition is None else f"{len(condition)}"
+
+
+def _row_noise(slot: str, layer: DistributionLayer, seed: tf.Tensor, stream: int) -> tf.Tensor:
     if layer.noise is None:
         raise ValueError(
             f"Expected a {slot} with a portable sampler. Received: {type(layer).__name__}, which "
             "has no map from noise to draws. Draw with `vae.prior(None).sample(...)` and "
             "`vae.decode(z).sample(...)` instead."
         )
-    return layer.noise
+    return random.row_noise(layer.noise, seed, layer.noise_shape, stream, layer.choices)
 
 
 def _row_seeds(n: int | None, seed: int, seeds: Any) -> np.ndarray[Any, np.dtype[np.int64]]:

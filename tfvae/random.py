@@ -163,8 +163,16 @@ def noise_from_words(kind: Noise, bits: tf.Tensor) -> tf.Tensor:
     raise ValueError(f'Expected `kind` to be "normal" or "uniform". Received: kind={kind!r}.')
 
 
-def _word_count(kind: Noise, draws: int) -> int:
-    return draws + draws % 2 if kind == "normal" else draws
+def _word_count(kind: Noise, draws: int, choices: int) -> int:
+    return draws + (draws - choices) % 2 if kind == "normal" else draws
+
+
+def _flat_noise(kind: Noise, bits: tf.Tensor, draws: int, choices: int) -> tf.Tensor:
+    """Turn words [..., m] into `draws` floats, the first `choices` of them uniform."""
+    if not choices:
+        return noise_from_words(kind, bits)[..., :draws]
+    rest = noise_from_words(kind, bits[..., choices:])[..., : draws - choices]
+    return tf.concat([noise_from_words("uniform", bits[..., :choices]), rest], axis=-1)
 
 
 def noise(
@@ -173,30 +181,38 @@ def noise(
     samples: int,
     batch: int | tf.Tensor,
     event_shape: Sequence[int],
+    choices: int = 0,
 ) -> tf.Tensor:
     """Draw training noise: float32 [samples, batch, *event_shape].
 
-    Example b's noise depends on the seed and b, not on how large the batch is.
+    Example b's noise depends on the seed and b, not on how large the batch is. The first
+    `choices` values of each example are uniform, whatever the kind of the others.
     """
     draws = math.prod(event_shape)
-    count = _word_count(kind, draws)
-    values = noise_from_words(kind, words(seed, [batch, samples, count]))[..., :draws]
+    bits = words(seed, [batch, samples, _word_count(kind, draws, choices)])
+    values = _flat_noise(kind, bits, draws, choices)
     return tf.reshape(tf.transpose(values, [1, 0, 2]), [samples, batch, *event_shape])
 
 
-def row_noise(kind: Noise, seed: tf.Tensor, event_shape: Sequence[int], stream: int) -> tf.Tensor:
+def row_noise(
+    kind: Noise, seed: tf.Tensor, event_shape: Sequence[int], stream: int, choices: int = 0
+) -> tf.Tensor:
     """Draw generation noise: float32 [B, *event_shape], row i from ``seed[i]`` alone."""
     draws = math.prod(event_shape)
-    bits = row_words(seed, _word_count(kind, draws), stream)
-    return tf.reshape(noise_from_words(kind, bits)[:, :draws], [-1, *event_shape])
+    bits = row_words(seed, _word_count(kind, draws, choices), stream)
+    return tf.reshape(_flat_noise(kind, bits, draws, choices), [-1, *event_shape])
 
 
-def tempered(kind: Noise, noise: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
+def tempered(kind: Noise, noise: tf.Tensor, temperature: tf.Tensor, choices: int = 0) -> tf.Tensor:
     """Draw base noise in to the middle of its distribution, for temperatures below 1.
 
     Normal noise is multiplied by the temperature, uniform noise by its distance from one half;
-    what that would put outside (0, 1) stays at its ends.
+    what that would put outside (0, 1) stays at its ends. The first `choices` values, which pick
+    among components, stay as they are.
     """
+    if choices:
+        rest = tempered(kind, noise[..., choices:], temperature)
+        return tf.concat([noise[..., :choices], rest], axis=-1)
     if kind == "normal":
         return noise * temperature
     drawn_in = 0.5 + temperature * (noise - 0.5)

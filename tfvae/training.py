@@ -46,13 +46,15 @@ class TraceModel(keras.Model):
     objective: Objective
     likelihood: DistributionLayer
 
-    def __init__(self, *, seed: int, name: str, **kwargs: Any) -> None:
+    def __init__(self, *, seed: int, name: str, bounds: bool = True, **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.seed = seed
         # Our own counter: Keras's stands still on a step that loss scaling skips.
         self.step = self._counter("step")
         self._test_step = self._counter("test_step")
-        self._terms = [keras.metrics.Mean(name) for name in ("elbo", "log_likelihood", "kl")]
+        # Without densities there is a reconstruction to report, and no bound.
+        names = ("elbo", "log_likelihood", "kl") if bounds else ("log_likelihood",)
+        self._terms = [keras.metrics.Mean(name) for name in names]
         self.feed: feeds.ArrayFeed | None = None
         self.feed_tensors: tuple[tf.Tensor, ...] = ()
 
@@ -87,6 +89,9 @@ class TraceModel(keras.Model):
         """
         x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
         return Unpacked(seen=x, target=x, weight=weight)
+
+    def check_examples(self, examples: feeds.Examples) -> None:
+        """Refuse a training set in memory that a slot cannot be fitted to."""
 
     def compile(
         self,
@@ -222,21 +227,23 @@ class TraceModel(keras.Model):
     def _update_metrics(self, trace: Trace, loss: tf.Tensor) -> None:
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(trace.x)[0])
         log_likelihood = tf.reduce_mean(trace.log_likelihood, axis=0)
-        terms = (log_likelihood - trace.kl, log_likelihood, trace.kl)
-        for metric, value in zip(self._terms, terms, strict=True):
+        for metric in self._terms:
+            value = log_likelihood
+            if metric.name != "log_likelihood":
+                value = trace.kl if metric.name == "kl" else log_likelihood - trace.kl
             metric.update_state(value, sample_weight=trace.weight)
 
     @functools.cached_property
     def importance_terms(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        """From (x, seed, samples), compiled: what evaluation sums over chunks of samples.
+        """From (x, seed, samples, condition), compiled: what evaluation sums over chunks.
 
         Returns log Σ_s w_s, Σ_s log p(x|z_s) and the KL, [B] each.
         """
 
         def terms(
-            x: tf.Tensor, seed: tf.Tensor, samples: int
+            x: tf.Tensor, seed: tf.Tensor, samples: int, condition: tf.Tensor | None = None
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            trace = self.trace(x, samples, seed)
+            trace = self.trace(x, samples, seed, condition=condition)
             return (
                 tf.reduce_logsumexp(trace.log_weight, axis=0),
                 tf.reduce_sum(trace.log_likelihood, axis=0),
@@ -316,6 +323,7 @@ class TraceModel(keras.Model):
                 **options,
             )
         examples = feeds.examples(self.likelihood, x, y, options.pop("sample_weight", None))
+        self.check_examples(examples)
         if validation_split and validation_data is None:
             examples, validation_data = feeds.split_last(examples, validation_split)
         batch_size = feeds.BATCH_SIZE if batch_size is None else batch_size

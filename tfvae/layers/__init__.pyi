@@ -9,6 +9,7 @@ from .composition import F as F
 from .composition import Gamma as Gamma
 from .composition import InverseGamma as InverseGamma
 from .composition import LogNormal as LogNormal
+from .deterministic import Deterministic as Deterministic
 from .discrete import Categorical as Categorical
 from .discrete import NegativeBinomial as NegativeBinomial
 from .discrete import Poisson as Poisson
@@ -31,4 +32,7 @@ from .multivariate import LowRankNormal as LowRankNormal
 from .multivariate import MultivariateNormal as MultivariateNormal
 from .multivariate import MultivariateStudentT as MultivariateStudentT
 from .normal import Normal as Normal
+from .relaxed import Concrete as Concrete
+from .relaxed import OneHotCategorical as OneHotCategorical
+from .relaxed import RelaxedBernoulli as RelaxedBernoulli
 from .support import Support as Support

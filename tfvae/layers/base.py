@@ -43,8 +43,11 @@ class DistributionLayer(keras.layers.Layer):
             blocks along the last axis: ``[..., block 0 | block 1]``.
         reparameterised: gradients flow through draws to the parameters.
         has_density: ``log_prob`` is a density (or mass) and may enter a bound.
+        pointwise: ``log_prob`` can be asked of any value, and not only of a draw just made.
         support: where draws lie.
         noise: the base noise that ``transform`` takes, or None where there is no such map.
+        choices: how many leading values of the base noise are uniforms that pick among
+            components; where there are some, ``noise_shape`` is flat.
 
     Example:
         >>> layer = tfvae.layers.Normal(event_shape=(2,))
@@ -59,8 +62,10 @@ class DistributionLayer(keras.layers.Layer):
     blocks: int = 1
     reparameterised: bool = True
     has_density: bool = True
+    pointwise: bool = True
     support: Support = Support.REAL
     noise: Noise | None = None
+    choices: int = 0
 
     def __init__(
         self,
@@ -126,6 +131,20 @@ class DistributionLayer(keras.layers.Layer):
     def call(self, params: tf.Tensor) -> Any:
         """Return the distribution: batch shape ``[...]``, event shape ``event_shape``."""
         return self._independent(self.distribution(**self.parameters(params)))
+
+    def draw(self, noise: tf.Tensor, params: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        """Return a draw and the distribution it is from.
+
+        A layer whose distribution can make use of how a draw came about (the log-density of a
+        flow at its own draw needs no inverse) returns one that knows it.
+        """
+        return self.transform(noise, params), self(params)
+
+    def observe(self, params: tf.Tensor) -> None:
+        """Take note of the parameters of a training batch, for state such as moving averages."""
+
+    def check_examples(self, count: int) -> None:
+        """Refuse a training set of `count` examples if it is too small for what is to be fitted."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse symbolic tensors, whose error in Keras would be hard to read."""

@@ -22,6 +22,8 @@ class Bernoulli(DistributionLayer):
 
     Args:
         event_shape: the shape of one draw.
+        straight_through: as a posterior, take the gradient of a draw to be that of the mean. It
+            is biased, and has little variance.
         name: the layer's name.
         dtype: a Keras dtype policy.
 
@@ -34,6 +36,19 @@ class Bernoulli(DistributionLayer):
     noise = "uniform"
     reparameterised = False
     support = Support.BINARY
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...] | int,
+        *,
+        straight_through: bool = False,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(event_shape, name=name, dtype=dtype, trainable=trainable)
+        self.straight_through = straight_through
+        self.reparameterised = straight_through
 
     def parameters(self, params: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return ``logits``."""
@@ -50,7 +65,12 @@ class Bernoulli(DistributionLayer):
     def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
         """Return 1 where the noise is below the mean, else 0."""
         mean = self.mean(params)
-        return tf.cast(tf.cast(noise, mean.dtype) < mean, mean.dtype)
+        drawn = tf.cast(tf.cast(noise, mean.dtype) < mean, mean.dtype)
+        return drawn + (mean - tf.stop_gradient(mean)) if self.straight_through else drawn
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "straight_through": self.straight_through}
 
 
 @keras.saving.register_keras_serializable("tfvae")

@@ -23,9 +23,12 @@ class Support:
         low: the least value.
         high: the greatest value.
         kind: ``"interval"`` has lengths, ``"integers"`` counts points, ``"simplex"`` holds last
-            axes that are positive and sum to 1.
+            axes that are positive and sum to 1, ``"one-hot"`` its corners, ``"sphere"`` last axes
+            of unit length, ``"codes"`` the rows of a codebook, ``"levels"`` evenly spaced values
+            such as the grey levels of an image.
         open: whether the end points are left out.
         moving: draws lie in a smaller interval, whose ends the network sets.
+        points: how many ``"levels"`` there are.
 
     Example:
         >>> from tfvae.layers import Support
@@ -38,9 +41,12 @@ class Support:
     value: str
     low: float = -math.inf
     high: float = math.inf
-    kind: Literal["interval", "integers", "simplex"] = "interval"
+    kind: Literal[
+        "interval", "integers", "simplex", "one-hot", "sphere", "codes", "levels"
+    ] = "interval"
     open: bool = False
     moving: bool = False
+    points: int = 0
 
     REAL: ClassVar[Support]
     POSITIVE: ClassVar[Support]
@@ -51,6 +57,9 @@ class Support:
     BINARY: ClassVar[Support]
     COUNTS: ClassVar[Support]
     SIMPLEX: ClassVar[Support]
+    ONE_HOT: ClassVar[Support]
+    SPHERE: ClassVar[Support]
+    CODES: ClassVar[Support]
 
     @classmethod
     def above(cls, low: float) -> Support:
@@ -62,10 +71,16 @@ class Support:
         """Return the integers from 0 to `high`."""
         return cls(f"the integers 0 to {high}", 0.0, float(high), "integers")
 
+    @classmethod
+    def levels(cls, points: int) -> Support:
+        """Return the `points` evenly spaced values from 0 to 1, such as 256 grey levels."""
+        value = f"the {points} levels 0, 1/{points - 1}, ..., 1"
+        return cls(value, 0.0, 1.0, "levels", points=points)
+
     @property
     def discrete(self) -> bool:
         """Whether the base measure counts points."""
-        return self.kind == "integers"
+        return self.kind in ("integers", "one-hot", "codes", "levels")
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -76,7 +91,8 @@ class Support:
         """Whether this set, with its base measure, is contained in the other's."""
         within = other.low <= self.low and self.high <= other.high
         # The ends of a moving interval are not known here: nothing is known to lie in it.
-        return self == other or (self.kind == other.kind and within and not other.moving)
+        alike = self.kind == other.kind and self.points == other.points
+        return self == other or (alike and within and not other.moving)
 
     def __lt__(self, other: Support) -> bool:
         """Whether this set is contained in the other's and misses a part of it."""
@@ -90,10 +106,16 @@ class Support:
             inside &= (array > self.low) & (array < self.high)
         else:
             inside &= (array >= self.low) & (array <= self.high)
-        if self.kind == "integers":
+        if self.kind in ("integers", "one-hot"):
             inside &= np.where(inside, array, 0.5) % 1 == 0
-        if self.kind == "simplex":
-            total = np.sum(array, axis=-1, keepdims=True, dtype=np.float64)
+        if self.kind == "levels":
+            steps = np.where(inside, array, 0.0).astype(np.float64) * (self.points - 1)
+            # Of a step, and what rounding to float32 can move a value by.
+            slack = 1e-4 + 1e-7 * (self.points - 1)
+            inside &= np.abs(steps - np.rint(steps)) < slack
+        if self.kind in ("simplex", "one-hot", "sphere"):
+            power = array**2 if self.kind == "sphere" else array
+            total = np.sum(power, axis=-1, keepdims=True, dtype=np.float64)
             inside &= np.abs(total - 1.0) < 1e-4
         return int(array.size - np.count_nonzero(inside))
 
@@ -133,3 +155,6 @@ Support.COUNTS = Support("the counts 0, 1, 2, ...", low=0.0, kind="integers")
 Support.SIMPLEX = Support(
     "the simplex (positive values that sum to 1 over the last axis)", 0.0, 1.0, "simplex", open=True
 )
+Support.ONE_HOT = Support("one-hot vectors along the last axis", 0.0, 1.0, "one-hot")
+Support.SPHERE = Support("the unit sphere along the last axis", -1.0, 1.0, "sphere")
+Support.CODES = Support("the rows of a codebook", kind="codes")

@@ -10,6 +10,7 @@ Example:
     8
 """
 
+from tfvae.objectives.base import Capability as Capability
 from tfvae.objectives.base import Objective as Objective
 from tfvae.objectives.base import WeightedSum as WeightedSum
 from tfvae.objectives.base import check_samples as check_samples

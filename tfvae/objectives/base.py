@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfvae.trace import Latent, Trace
 
-Capability = Literal["reparameterised", "has_density"]
+Capability = Literal["reparameterised", "has_density", "pointwise"]
 
 
 class Serialisable:

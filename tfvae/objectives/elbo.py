@@ -67,6 +67,11 @@ class ELBO(Objective):
         check_number("free_bits", self.free_bits, minimum=0)
         check_choice("gradient", self.gradient, ("plain", "stl"))
 
+    @property
+    def requires(self) -> frozenset[Capability]:
+        """Reparameterised draws; sticking the landing, densities at fixed ones too."""
+        return super().requires | ({"pointwise"} if self.gradient == "stl" else set())
+
     def __call__(self, trace: Trace) -> tf.Tensor:
         """Return the negative bound, [B]."""
         kl = self._kl(trace)

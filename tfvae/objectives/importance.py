@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfvae.objectives.base import (
+    Capability,
     Objective,
     check_choice,
     check_number,
@@ -59,6 +60,11 @@ class IWAE(Objective):
     def __post_init__(self) -> None:
         check_samples(self.samples)
         check_choice("gradient", self.gradient, ("plain", "dreg", "stl"))
+
+    @property
+    def requires(self) -> frozenset[Capability]:
+        """Reparameterised draws; but for the plain gradient, densities at fixed ones too."""
+        return super().requires | ({"pointwise"} if self.gradient != "plain" else set())
 
     def __call__(self, trace: Trace) -> tf.Tensor:
         """Return the negative bound, [B]."""

@@ -58,8 +58,8 @@ class ScoreFunction(Objective):
 
     @property
     def requires(self) -> frozenset[Capability]:
-        """A density alone."""
-        return frozenset({"has_density"})
+        """A density, which is asked of draws that are taken as fixed."""
+        return frozenset({"has_density", "pointwise"})
 
     def __call__(self, trace: Trace) -> tf.Tensor:
         """Return the negative ELBO, [B]."""
@@ -107,8 +107,8 @@ class VIMCO(Objective):
 
     @property
     def requires(self) -> frozenset[Capability]:
-        """A density alone."""
-        return frozenset({"has_density"})
+        """A density, which is asked of draws that are taken as fixed."""
+        return frozenset({"has_density", "pointwise"})
 
     def __call__(self, trace: Trace) -> tf.Tensor:
         """Return the negative bound, [B]."""

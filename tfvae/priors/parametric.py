@@ -1,4 +1,4 @@
-"""Priors p(z): distribution layers that take no parameters from a network."""
+"""A prior of the family of any distribution layer."""
 
 from __future__ import annotations
 
@@ -9,53 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvae.layers.base import DistributionLayer, tfd
-
-
-class Prior(DistributionLayer):
-    """A distribution over latents with no parameters from a network, learnable or not.
-
-    Called with an optional condition c, for a prior p(z|c). A prior that is a map of base noise
-    draws through ``transform(noise, None)``.
-    """
-
-    blocks = 0
-
-    @property
-    def params_shape(self) -> tuple[int, ...]:
-        """The empty tuple: no network feeds a prior."""
-        return ()
-
-    def call(self, condition: tf.Tensor | None = None) -> Any:
-        """Return the distribution: batch shape [] or [B], event shape ``event_shape``."""
-        raise NotImplementedError
-
-
-@keras.saving.register_keras_serializable("tfvae")
-class StandardNormal(Prior):
-    r"""The standard normal prior, :math:`\mathcal N(0, I)`.
-
-    Args:
-        event_shape: the shape of one latent.
-        name: the layer's name.
-        dtype: a Keras dtype policy.
-
-    Example:
-        >>> prior = tfvae.priors.StandardNormal((2,))
-        >>> float(prior(None).log_prob(tf.zeros([2])))  # -log 2 pi
-        -1.837877...
-    """
-
-    noise = "normal"
-
-    def call(self, condition: tf.Tensor | None = None) -> Any:
-        """Return ``tfd.Normal(0, 1)`` over the event."""
-        zeros = tf.zeros(self.event_shape, self.compute_dtype)
-        return self._independent(tfd.Normal(zeros, tf.ones_like(zeros)))
-
-    def transform(self, noise: tf.Tensor, params: tf.Tensor | None = None) -> tf.Tensor:
-        """Return the noise itself."""
-        return tf.cast(noise, self.compute_dtype)
+from tfvae.layers.base import DistributionLayer
+from tfvae.priors.base import Prior
 
 
 @keras.saving.register_keras_serializable("tfvae")
@@ -108,6 +63,7 @@ class Parametric(Prior):
         self.values = {} if values is None else dict(values)
         self.support = layer.support
         self.noise = layer.noise
+        self.choices = layer.choices
         self.reparameterised = layer.reparameterised
         self.has_density = layer.has_density
         raw = _raw_outputs(layer, self.values)

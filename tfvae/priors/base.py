@@ -1,0 +1,66 @@
+"""What every prior is, and the standard normal one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfvae import random
+from tfvae.layers.base import DistributionLayer, tfd
+
+
+class Prior(DistributionLayer):
+    """A distribution over latents with no parameters from the encoder, learnable or not.
+
+    Called with a condition c where it is conditional, p(z|c), else with None. A prior that is a
+    map of base noise draws through ``transform(noise, condition)``.
+
+    Attributes:
+        conditional: whether the prior is p(z|c), and c is asked for wherever it is used.
+    """
+
+    blocks = 0
+    conditional: bool = False
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """The empty tuple: no network feeds a prior."""
+        return ()
+
+    def call(self, condition: tf.Tensor | None = None) -> Any:
+        """Return the distribution: batch shape [] or [B], event shape ``event_shape``."""
+        raise NotImplementedError
+
+    def tempered(self, noise: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
+        """Scale base noise by temperatures that broadcast to it, as ``generate`` asks."""
+        assert self.noise is not None
+        return random.tempered(self.noise, noise, temperature, self.choices)
+
+
+@keras.saving.register_keras_serializable("tfvae")
+class StandardNormal(Prior):
+    r"""The standard normal prior, :math:`\mathcal N(0, I)`.
+
+    Args:
+        event_shape: the shape of one latent.
+        name: the layer's name.
+        dtype: a Keras dtype policy.
+
+    Example:
+        >>> prior = tfvae.priors.StandardNormal((2,))
+        >>> float(prior(None).log_prob(tf.zeros([2])))  # -log 2 pi
+        -1.837877...
+    """
+
+    noise = "normal"
+
+    def call(self, condition: tf.Tensor | None = None) -> Any:
+        """Return ``tfd.Normal(0, 1)`` over the event."""
+        zeros = tf.zeros(self.event_shape, self.compute_dtype)
+        return self._independent(tfd.Normal(zeros, tf.ones_like(zeros)))
+
+    def transform(self, noise: tf.Tensor, params: tf.Tensor | None = None) -> tf.Tensor:
+        """Return the noise itself."""
+        return tf.cast(noise, self.compute_dtype)
