@@ -70,6 +70,15 @@ def test_conv_shapes_for_every_number_of_stages(shape):
             assert run(decode).shape == (2, *params)
 
 
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_conv_decoder_emits_any_number_of_parameters_per_pixel(count):
+    decode = networks.conv_decoder((3,), (7, 5, count), data_shape=(7, 5, 3), filters=(4,))
+    assert decode.output_shape == (None, 7, 5, count)
+    decode.get_layer("params").bias.assign(100.0 * np.arange(count))
+    # Parameter p of a pixel is channel p of the last convolution, whatever the data's channels.
+    np.testing.assert_allclose(run(decode).mean((0, 1, 2)), 100.0 * np.arange(count), atol=50)
+
+
 def test_conv_decoder_climbs_the_encoders_size_ladder():
     encode = networks.conv_encoder((33, 17), (4,), filters=(2, 3, 4))
     down = [(33, 17), *(layer.output.shape[1:3] for layer in encode.layers if "conv" in layer.name)]
@@ -237,6 +246,9 @@ def up(params_shape=(7, 5), **options):
         (up(params_shape=(5, 7)), r"params_shape=\(5, 7\), data_shape=\(7, 5\)"),
         (up(params_shape=(7, 12)), "pass likelihood.params_shape"),
         (up(params_shape=(7, 5, 2)), "pass likelihood.params_shape"),
+        (up(params_shape=(7,)), "pass likelihood.params_shape"),
+        (up(params_shape=(7, 6, 9), data_shape=(7, 5, 3)), r"\(H, W, any\).*\(7, 6, 9\)"),
+        (up(params_shape=(7, 15), data_shape=(7, 5, 3)), "pass likelihood.params_shape"),
         (up(latent_shape=(0,)), r"latent_shape=\(0,\)"),
     ],
 )

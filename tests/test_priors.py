@@ -15,7 +15,7 @@ from scipy import stats
 
 import tfvae
 from tfvae import layers
-from tfvae.priors import Parametric, Prior, StandardNormal
+from tfvae.priors import HypersphericalUniform, Parametric, Prior, StandardNormal
 
 tfd = tfp.distributions
 
@@ -28,6 +28,10 @@ PRIORS: dict[str, Callable[[], Prior]] = {
         layers.Gamma((3,)), values={"concentration": 2.0, "rate": [1.0, 2.0, 4.0]}
     ),
     "dirichlet": lambda: Parametric(layers.Dirichlet((3,))),
+    "hyperspherical_uniform": lambda: HypersphericalUniform((3,)),
+    "von_mises_fisher": lambda: Parametric(
+        layers.VonMisesFisher((3,)), values={"concentration": 5.0}
+    ),
 }
 every_prior = pytest.mark.parametrize("name", PRIORS)
 
@@ -48,11 +52,11 @@ def test_transform_draws_from_the_prior(name: str) -> None:
     prior = PRIORS[name]()
     if prior.noise is None:
         pytest.skip("no map from noise to draws")
-    noise = tfvae.random.noise(prior.noise, 1, 1, 20_000, prior.noise_shape)[0]
+    noise = tfvae.random.noise(prior.noise, 1, 1, 20_000, prior.noise_shape, prior.choices)[0]
     draws = prior.transform(noise, None).numpy()
     distribution = prior(None)
-    # Three means for each of four priors at 5 sigma: a false alarm once in 145,000 seeds.
-    error = distribution.stddev() / np.sqrt(20_000)
+    # Three means for each of six priors at 5 sigma: a false alarm once in 97,000 seeds.
+    error = draws.std(0) / np.sqrt(20_000)
     np.testing.assert_array_less(np.abs(draws.mean(0) - distribution.mean()), 5 * error)
 
 
@@ -71,6 +75,8 @@ def test_values_are_the_parameters() -> None:
     assert float(prior(None).log_prob(tf.fill([3], 0.7))) == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(PRIORS["normal"]()(None).mean(), [-1, 0, 2], atol=1e-5)
     np.testing.assert_allclose(PRIORS["normal"]()(None).stddev(), 0.5, rtol=1e-5)
+    sphere = PRIORS["von_mises_fisher"]()(None)
+    assert float(sphere.concentration) == pytest.approx(5.0, rel=1e-5)
 
 
 def test_a_learned_prior_finds_the_aggregate_posterior(tmp_path: Path) -> None:

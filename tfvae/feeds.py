@@ -254,4 +254,10 @@ def _advice(likelihood: DistributionLayer) -> str:
         )
     if support.kind == "interval" and support.bounds == (0.0, 1.0):
         return "Scale the data (x / 255 for bytes), or use the Normal likelihood for real values."
+    if support.kind == "levels":
+        steps = support.points - 1
+        return (
+            f"Divide integers by {steps}, round other data to its levels (np.round({steps} * x) / "
+            f"{steps}), or use the ContinuousBernoulli or Normal likelihood, which take any values."
+        )
     return "Use a likelihood whose support holds the data, such as Normal for real values."

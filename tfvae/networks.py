@@ -124,6 +124,8 @@ def conv_encoder(
 
     One stride-2 convolution per entry of `filters`, each turning a side of n into ceil(n / 2),
     then a dense layer, then the linear layer that emits the parameters. Any image size works.
+    Where the parameters are a grid [h, w, k] of the last convolution's size, as for the codes of
+    a VQ-VAE, the network stays convolutional: a 1x1 convolution emits them.
 
     Args:
         data_shape: Image shape, (H, W) or (H, W, C).
@@ -163,12 +165,28 @@ def conv_encoder(
             kernel_initializer=init.hidden(),
             name=f"conv_{i}",
         )(h)
+    if len(params_shape) == 3 and params_shape[:2] == ladder[-1]:
+        emitted = keras.layers.Conv2D(
+            params_shape[2], 1, kernel_initializer=init.linear(), dtype=_wide(), name="params"
+        )(h)
+        return keras.Model(inputs, emitted, name=name)
     h = keras.layers.Flatten(name="flatten")(h)
     if dense:
         h = keras.layers.Dense(
             dense, activation=activation, kernel_initializer=init.hidden(), name="dense"
         )(h)
     return keras.Model(inputs, _emit(h, params_shape, init), name=name)
+
+
+def smallest_grid(data_shape: tuple[int, ...], halvings: int) -> tuple[int, int]:
+    """Return the size of an image that was halved so many times, as `conv_encoder` does.
+
+    Example:
+        >>> smallest_grid((28, 28, 1), 2)
+        (7, 7)
+    """
+    ladder, _ = _image("data_shape", data_shape, (1,) * halvings, "mlp_encoder")
+    return ladder[-1]
 
 
 def conv_decoder(
@@ -187,12 +205,13 @@ def conv_decoder(
     The mirror image of `conv_encoder`: dense layers make the smallest grid of the encoder's size
     ladder with `filters[0]` channels, and one stride-2 transposed convolution per entry of
     `filters` doubles it (cropped by a pixel where the ladder has an odd size) up to `data_shape`.
-    The last one is linear and emits the likelihood's k parameter blocks.
+    Latents that are such a grid already meet a convolution instead of the dense layers. The last
+    layer is linear and emits each pixel's parameters.
 
     Args:
         latent_shape: Shape of one latent draw, any rank from 1.
-        params_shape: What the likelihood asks for: `data_shape` with its last axis k times as
-            long, as blocks [block 0 | block 1 | ...].
+        params_shape: What the likelihood asks for: (H, W, P) for an image (H, W, C), whatever
+            P is; (H, k W), k blocks side by side, for an image (H, W).
         data_shape: Image shape, (H, W) or (H, W, C).
         filters: Channels of each grid, from the smallest up; the encoder's, reversed.
         dense: Units of the dense layer before the grid; 0 leaves it out.
@@ -204,36 +223,48 @@ def conv_decoder(
         A Keras model. It emits float32 under a half-precision policy, float64 under float64.
 
     Raises:
-        ValueError: As `conv_encoder`, or `params_shape` is not blocks of `data_shape`.
+        ValueError: As `conv_encoder`, or `params_shape` is not parameters for each pixel.
 
     Example:
         >>> conv_decoder((2,), (7, 10), data_shape=(7, 5), filters=(8, 4)).output_shape
         (None, 7, 10)
     """
     latent_shape = _shape("latent_shape", latent_shape)
-    ladder, channels = _image("data_shape", data_shape, filters, "mlp_decoder")
+    ladder, _ = _image("data_shape", data_shape, filters, "mlp_decoder")
     params_shape = _shape("params_shape", params_shape)
-    blocks = params_shape[-1] // data_shape[-1]
-    if params_shape != (*data_shape[:-1], blocks * data_shape[-1]) or blocks < 1:
+    grey = len(data_shape) == 2
+    # An image (H, W) has its parameters side by side along W, one with channels along these.
+    per_pixel, rest = divmod(params_shape[-1], data_shape[-1] if grey else 1)
+    if rest or len(params_shape) != len(data_shape) or params_shape[:-1] != tuple(data_shape[:-1]):
         raise ValueError(
-            "Expected params_shape to be data_shape with its last axis repeated once per "
-            f"parameter block. Received: params_shape={params_shape}, "
+            "Expected params_shape to be (H, W, any) for an image (H, W, C), or (H, a multiple of "
+            f"W) for an image (H, W). Received: params_shape={params_shape}, "
             f"data_shape={tuple(data_shape)}; pass likelihood.params_shape, or use mlp_decoder, "
             "which emits any shape."
         )
     _sizes("dense", (dense,), least=0)
     init = _Initialisers(seed, _DECODER, activation)
     inputs = keras.Input(latent_shape, dtype=_wide(), name="z")
-    h = _flat(inputs, latent_shape)
     *ladder_up, smallest = ladder
-    grid_units = math.prod(smallest) * filters[0]
-    for layer_name, units in (("dense", dense), ("grid", grid_units)):
-        if units:
-            h = keras.layers.Dense(
-                units, activation=activation, kernel_initializer=init.hidden(), name=layer_name
-            )(h)
-    h = keras.layers.Reshape((*smallest, filters[0]), name="to_grid")(h)
-    widths = (*filters[1:], blocks * channels)
+    if len(latent_shape) == 3 and latent_shape[:2] == smallest:
+        h = keras.layers.Conv2D(
+            filters[0],
+            _KERNEL - 1,
+            padding="same",
+            activation=activation,
+            kernel_initializer=init.hidden(),
+            name="grid",
+        )(inputs)
+    else:
+        h = _flat(inputs, latent_shape)
+        grid_units = math.prod(smallest) * filters[0]
+        for layer_name, units in (("dense", dense), ("grid", grid_units)):
+            if units:
+                h = keras.layers.Dense(
+                    units, activation=activation, kernel_initializer=init.hidden(), name=layer_name
+                )(h)
+        h = keras.layers.Reshape((*smallest, filters[0]), name="to_grid")(h)
+    widths = (*filters[1:], per_pixel)
     small = smallest
     for i, (size, width) in enumerate(zip(reversed(ladder_up), widths, strict=True), 1):
         last = i == len(widths)
@@ -252,11 +283,55 @@ def conv_decoder(
         if any(after for _, after in surplus):
             h = keras.layers.Cropping2D(surplus, dtype=dtype, name=f"crop_{i}")(h)
         small = size
-    if len(data_shape) == 2:
-        if blocks > 1:  # [H, W, k] holds the blocks pixel by pixel; params_shape side by side
+    if grey:
+        if per_pixel > 1:  # [H, W, k] holds the blocks pixel by pixel; params_shape side by side
             h = keras.layers.Permute((1, 3, 2), dtype=_wide(), name="to_blocks")(h)
         h = keras.layers.Reshape(params_shape, dtype=_wide(), name="to_params")(h)
     return keras.Model(inputs, h, name=name)
+
+
+@keras.saving.register_keras_serializable("tfvae")
+class LogCounts(keras.layers.Layer):
+    """log(1 + x) of counts, which may be thousands, for an encoder to start from."""
+
+    def call(self, x: Any) -> Any:
+        """Return log(1 + x)."""
+        return keras.ops.log1p(x)
+
+
+def of_log_counts(encoder: keras.Model) -> keras.Model:
+    """Return an encoder that sees the logarithms of counts, log(1 + x).
+
+    Example:
+        >>> of_log_counts(mlp_encoder((50,), (4,), hidden=(8,))).output_shape
+        (None, 4)
+    """
+    inputs = keras.Input(encoder.input_shape[1:], dtype=_wide(), name="counts")
+    logs = LogCounts(dtype=_wide(), name="log_counts")(inputs)
+    return keras.Model(inputs, encoder(logs), name=encoder.name)
+
+
+def decay_kernels(network: keras.Model, weight: float) -> None:
+    """Add `weight` times the squared length of each kernel to a network's penalties, in place.
+
+    Raises:
+        ValueError: if `weight` is negative or not finite.
+
+    Example:
+        >>> network = mlp_encoder((3,), (4,), hidden=(8,))
+        >>> decay_kernels(network, 0.5)
+        >>> len(network.losses)
+        2
+    """
+    if not (math.isfinite(weight) and weight >= 0):
+        raise ValueError(
+            f"Expected `weight` to be a number that is not negative. Received: weight={weight!r}."
+        )
+    for layer in network.layers:
+        if getattr(layer, "kernel", None) is not None:
+            # In the layer's configuration, and in the variable that was made without it.
+            layer.kernel_regularizer = keras.regularizers.L2(weight)
+            layer.kernel.regularizer = layer.kernel_regularizer
 
 
 def _mlp(

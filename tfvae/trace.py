@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae.layers.kl import has_closed_form
+from tfvae.layers.kl import AnyIndependent, has_closed_form
 
 tfd = tfp.distributions
 
@@ -108,7 +108,7 @@ class Trace:
         """Return log p(x|z), [S, B], over the observed values of x."""
         if self.mask is None:
             return self.likelihood.log_prob(self.x)
-        if not isinstance(self.likelihood, tfd.Independent) or (
+        if not isinstance(self.likelihood, AnyIndependent) or (
             self.likelihood.distribution.event_shape.rank
         ):
             raise TypeError(

@@ -13,9 +13,12 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
-from tensorflow_probability.python.distributions import kullback_leibler
+from tensorflow_probability.python.distributions import independent, kullback_leibler
 
 tfd = tfp.distributions
+
+AnyIndependent = independent._Independent
+"""What ``tfd.Independent`` makes: it is no ``tfd.Independent`` around a class of our own."""
 
 _GAUSSIAN = (
     tfd.MultivariateNormalLinearOperator,
@@ -46,12 +49,12 @@ def has_closed_form(q: Any, p: Any) -> bool:
         >>> has_closed_form(tfd.Cauchy(0.0, 1.0), tfd.Normal(0.0, 1.0))
         False
     """
-    if isinstance(q, tfd.Independent) and isinstance(p, tfd.Independent):
+    if isinstance(q, AnyIndependent) and isinstance(p, AnyIndependent):
         return has_closed_form(*_peel(q, p))
-    if isinstance(q, tfd.Independent):
+    if isinstance(q, AnyIndependent):
         # Element by element against a Gaussian whose axes are correlated.
         return isinstance(p, _GAUSSIAN) and isinstance(q.distribution, (tfd.Normal, *_WITH_MOMENTS))
-    if isinstance(p, tfd.Independent):
+    if isinstance(p, AnyIndependent):
         return isinstance(q, _ELLIPTICAL) and isinstance(p.distribution, tfd.Normal)
     known = kullback_leibler._registered_kl(type(q), type(p))
     general = kullback_leibler._registered_kl(

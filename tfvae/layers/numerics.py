@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 
@@ -47,6 +49,19 @@ class Bound:
         if math.isfinite(self.high):
             return raw - tf.nn.softplus(raw - self.high) + tf.nn.softplus(-self.high - raw)
         return raw
+
+    def inverse(self, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the raw outputs at which a parameter has these values, by bisection.
+
+        Values outside the bounds give the raw outputs of the nearest inside, up to ±1000.
+        """
+        wanted = np.asarray(value, np.float64)
+        low, high = np.full(wanted.shape, -1e3), np.full(wanted.shape, 1e3)
+        for _ in range(64):  # 2000 / 2^64 is below a float64's spacing at 1
+            middle = 0.5 * (low + high)
+            less = self(tf.constant(middle)).numpy() < wanted
+            low, high = np.where(less, middle, low), np.where(less, high, middle)
+        return 0.5 * (low + high)
 
 
 FREE = Bound()

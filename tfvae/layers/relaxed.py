@@ -41,12 +41,6 @@ class _Relaxed(DistributionLayer):
         """Return the constructor's arguments."""
         return {**super().get_config(), "temperature": self.temperature}
 
-    @property
-    def _ends(self) -> tuple[float, float]:
-        """The open interval's ends, one step of the float type inside."""
-        least = 1e-30 if self.compute_dtype == "float32" else 1e-300
-        return least, 1.0 - (2.0**-24 if self.compute_dtype == "float32" else 2.0**-53)
-
 
 @keras.saving.register_keras_serializable("tfvae")
 class RelaxedBernoulli(_Relaxed):
@@ -78,8 +72,8 @@ class RelaxedBernoulli(_Relaxed):
     support = Support.OPEN_UNIT
 
     def distribution(self, **parameters: tf.Tensor) -> Any:
-        """Return ``tfd.RelaxedBernoulli``."""
-        return tfd.RelaxedBernoulli(self.temperature, **parameters)
+        """Return ``tfd.RelaxedBernoulli``, its draws kept inside (0, 1)."""
+        return _RelaxedBernoulli(self.temperature, **parameters)
 
     def mean(self, params: tf.Tensor) -> tf.Tensor:
         """Return the probability that a draw rounds to 1; its mean has no closed form."""
@@ -90,7 +84,7 @@ class RelaxedBernoulli(_Relaxed):
         logits = self.parameters(params)["logits"]
         uniform = tf.cast(noise, logits.dtype)
         logistic = tf.math.log(uniform) - tf.math.log(1.0 - uniform)
-        return tf.clip_by_value(tf.sigmoid((logits + logistic) / self.temperature), *self._ends)
+        return _inside(tf.sigmoid((logits + logistic) / self.temperature))
 
 
 @keras.saving.register_keras_serializable("tfvae")
@@ -130,8 +124,8 @@ class Concrete(_Relaxed):
         _check_classes(self)
 
     def distribution(self, **parameters: tf.Tensor) -> Any:
-        """Return ``tfd.RelaxedOneHotCategorical``."""
-        return tfd.RelaxedOneHotCategorical(self.temperature, **parameters)
+        """Return ``tfd.RelaxedOneHotCategorical``, its draws kept off the corners."""
+        return _RelaxedOneHotCategorical(self.temperature, **parameters)
 
     def mean(self, params: tf.Tensor) -> tf.Tensor:
         """Return the probability of each class to be largest; the mean has no closed form."""
@@ -140,7 +134,7 @@ class Concrete(_Relaxed):
     def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
         """Return the softmax of logits with Gumbel noise."""
         perturbed = _gumbel(noise, self.parameters(params)["logits"])
-        return tf.maximum(tf.nn.softmax(perturbed / self.temperature), self._ends[0])
+        return _inside(tf.nn.softmax(perturbed / self.temperature))
 
 
 @keras.saving.register_keras_serializable("tfvae")
@@ -211,6 +205,24 @@ class OneHotCategorical(DistributionLayer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "straight_through": self.straight_through}
+
+
+class _RelaxedBernoulli(tfd.RelaxedBernoulli):  # type: ignore[misc, name-defined]
+    def _call_sample_n(self, *args: Any, **kwargs: Any) -> tf.Tensor:
+        return _inside(super()._call_sample_n(*args, **kwargs))
+
+
+class _RelaxedOneHotCategorical(tfd.RelaxedOneHotCategorical):  # type: ignore[misc, name-defined]
+    def _call_sample_n(self, *args: Any, **kwargs: Any) -> tf.Tensor:
+        return _inside(super()._call_sample_n(*args, **kwargs))
+
+
+def _inside(draws: tf.Tensor) -> tf.Tensor:
+    """Keep draws off 0 and 1, to which floats round them and where densities are infinite."""
+    single = draws.dtype == tf.float32
+    return tf.clip_by_value(
+        draws, 1e-30 if single else 1e-300, 1.0 - (2.0**-24 if single else 2.0**-53)
+    )
 
 
 def _gumbel(noise: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -41,9 +41,9 @@ class Support:
     value: str
     low: float = -math.inf
     high: float = math.inf
-    kind: Literal[
-        "interval", "integers", "simplex", "one-hot", "sphere", "codes", "levels"
-    ] = "interval"
+    kind: Literal["interval", "integers", "simplex", "one-hot", "sphere", "codes", "levels"] = (
+        "interval"
+    )
     open: bool = False
     moving: bool = False
     points: int = 0

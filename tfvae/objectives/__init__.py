@@ -14,6 +14,7 @@ from tfvae.objectives.base import Capability as Capability
 from tfvae.objectives.base import Objective as Objective
 from tfvae.objectives.base import WeightedSum as WeightedSum
 from tfvae.objectives.base import check_samples as check_samples
+from tfvae.objectives.codes import CodeNorm as CodeNorm
 from tfvae.objectives.disentangling import DIP as DIP
 from tfvae.objectives.disentangling import TotalCorrelation as TotalCorrelation
 from tfvae.objectives.elbo import ELBO as ELBO
@@ -25,6 +26,8 @@ from tfvae.objectives.importance import MIWAE as MIWAE
 from tfvae.objectives.importance import PIWAE as PIWAE
 from tfvae.objectives.importance import Renyi as Renyi
 from tfvae.objectives.mmd import MMD as MMD
+from tfvae.objectives.quantization import CodebookLoss as CodebookLoss
+from tfvae.objectives.quantization import Commitment as Commitment
 from tfvae.objectives.schedules import Cyclical as Cyclical
 from tfvae.objectives.schedules import LinearWarmup as LinearWarmup
 from tfvae.objectives.schedules import Schedule as Schedule

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae.layers.kl import AnyIndependent
 from tfvae.objectives.base import (
     Capability,
     Objective,
@@ -66,7 +67,7 @@ class TotalCorrelation(Objective):
         """Return the total correlation, a scalar."""
         latent = only_latent(self, trace)
         posterior = latent.posterior
-        if not isinstance(posterior, tfd.Independent) or len(posterior.batch_shape) != 1:
+        if not isinstance(posterior, AnyIndependent) or len(posterior.batch_shape) != 1:
             raise TypeError(
                 "Expected a posterior that is independent over the latents, for whose marginals "
                 f"TotalCorrelation asks. Received: {type(posterior).__name__}."
@@ -158,6 +159,6 @@ class DIP(Objective):
 
 
 def _covariance(posterior: Distribution, size: int) -> tf.Tensor:
-    if isinstance(posterior, tfd.Independent):
+    if isinstance(posterior, AnyIndependent):
         return tf.linalg.diag(tf.reshape(posterior.variance(), [-1, size]))
     return tf.reshape(posterior.covariance(), [-1, size, size])

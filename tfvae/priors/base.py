@@ -33,13 +33,26 @@ class Prior(DistributionLayer):
         """Return the distribution: batch shape [] or [B], event shape ``event_shape``."""
         raise NotImplementedError
 
+    def _take_after(self, layer: DistributionLayer) -> None:
+        """Be capable of what a distribution layer is, whose family this prior has."""
+        for name in ("support", "noise", "choices", "reparameterised", "has_density", "pointwise"):
+            setattr(self, name, getattr(layer, name))
+
+    @staticmethod
+    def _check_layer(layer: Any, argument: str = "layer") -> None:
+        if not isinstance(layer, DistributionLayer) or isinstance(layer, Prior):
+            raise TypeError(
+                f"Expected `{argument}` to be a distribution layer, such as "
+                f"tfvae.layers.Gamma((3,)). Received: {argument}={layer!r}."
+            )
+
     def tempered(self, noise: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
         """Scale base noise by temperatures that broadcast to it, as ``generate`` asks."""
         assert self.noise is not None
         return random.tempered(self.noise, noise, temperature, self.choices)
 
 
-@keras.saving.register_keras_serializable("tfvae")
+@keras.saving.register_keras_serializable("tfvae.priors")
 class StandardNormal(Prior):
     r"""The standard normal prior, :math:`\mathcal N(0, I)`.
 

@@ -13,7 +13,7 @@ from tfvae.layers.base import DistributionLayer
 from tfvae.priors.base import Prior
 
 
-@keras.saving.register_keras_serializable("tfvae")
+@keras.saving.register_keras_serializable("tfvae.priors")
 class Parametric(Prior):
     r"""A prior of the family of any distribution layer, learned or fixed.
 
@@ -24,7 +24,8 @@ class Parametric(Prior):
 
     Args:
         layer: a distribution layer; the prior has its event shape, support and sampler.
-        learn: train the parameters with the model, or keep them.
+        learn: train the parameters and the layer's own weights, which a flow has, with the model,
+            or keep them.
         values: the parameters to start from, by the names of ``layer.parameters``: numbers, or
             arrays that broadcast to the event. Those left out start where the network's raw
             output would be 0.
@@ -52,21 +53,15 @@ class Parametric(Prior):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        if not isinstance(layer, DistributionLayer) or isinstance(layer, Prior):
-            raise TypeError(
-                "Expected `layer` to be a distribution layer, such as tfvae.layers.Gamma((3,)). "
-                f"Received: layer={layer!r}."
-            )
+        self._check_layer(layer)
         super().__init__(layer.event_shape, name=name, dtype=dtype, trainable=trainable)
         self.layer = layer
+        if not learn:  # nor what the layer itself may train, such as a flow's networks
+            layer.trainable = False
         self.learn = learn
         self.values = {} if values is None else dict(values)
-        self.support = layer.support
-        self.noise = layer.noise
-        self.choices = layer.choices
-        self.reparameterised = layer.reparameterised
-        self.has_density = layer.has_density
-        raw = _raw_outputs(layer, self.values)
+        self._take_after(layer)
+        raw = self.initial()
         self.raw = self.add_weight(
             shape=layer.params_shape,
             initializer=lambda shape, dtype: tf.constant(raw, dtype),
@@ -78,6 +73,10 @@ class Parametric(Prior):
     def noise_shape(self) -> tuple[int, ...]:
         """The shape of the base noise that the layer's map takes."""
         return self.layer.noise_shape
+
+    def initial(self) -> npt.NDArray[np.float64]:
+        """Return the layer's raw outputs to start from, [*layer.params_shape]."""
+        return _raw_outputs(self.layer, self.values)
 
     def call(self, condition: tf.Tensor | None = None) -> Any:
         """Return the layer's distribution at the prior's parameters."""
