@@ -18,9 +18,10 @@ import tfvae
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Runs alone in a fresh process, and is no module to import.
+PACKAGES = ("layers", "priors", "objectives", "zoo", "export")
 MODULES = [
     module.name
-    for package in ("tfvae", "tfvae.layers", "tfvae.priors", "tfvae.objectives", "tfvae.export")
+    for package in ("tfvae", *(f"tfvae.{name}" for name in PACKAGES))
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
     if not module.name.endswith((".stranger", "__main__"))
 ]

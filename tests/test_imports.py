@@ -12,8 +12,8 @@ from outside import ROOT
 import tfvae
 
 # From the ground up, as ARCHITECTURE.md draws it. Rooms inside a package (`layers`, `priors`,
-# `objectives`, `export`) see each other; a room of its own package is a floor's neighbour only if it stands lower
-# in this list.
+# `objectives`, `zoo`, `export`) see each other; a room of its own package is a floor's neighbour
+# only if it stands lower in this list.
 FLOORS = [
     ["random", "sources"],
     ["data", "layers", "plots"],
@@ -22,7 +22,7 @@ FLOORS = [
     ["checks", "feeds", "loop"],
     ["training"],
     ["model"],
-    ["evaluate", "export"],
+    ["evaluate", "expost", "export"],
     ["zoo"],
     ["files", "startup", "options", "progress"],
     ["run_config"],
@@ -32,15 +32,15 @@ FLOORS = [
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-# `vae.export(...)` is short for the export stage above it, and says so where it stands.
-UPWARD = {("model", "export")}
+# `vae.export(...)` and `vae.fit_prior(...)` are short for what stands above, and say so there.
+UPWARD = {("model", "export"), ("model", "expost")}
 
 PACKAGE = Path(tfvae.__file__).parent
 EXPORT = Path(tfvae.export.__path__[0])
 
 
 def files() -> Iterator[tuple[str, Path]]:
-    packages = ("layers", "priors", "objectives")
+    packages = ("layers", "priors", "objectives", "zoo")
     rooms = [path for package in packages for path in PACKAGE.glob(f"{package}/*.py")]
     for path in sorted([*PACKAGE.glob("*.py"), *rooms, *EXPORT.glob("*.py")]):
         if path.parent == EXPORT:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from outside import shared
@@ -14,21 +15,38 @@ from outside import shared
 import tfvae
 from tfvae import zoo
 from tfvae.objectives import ELBO, IWAE
+from tfvae.options import SLOTS
+from tfvae.options import slots as options_slots
 
 every_model = pytest.mark.parametrize("name", zoo.models())
 
 
 @pytest.mark.parametrize(
-    ("name", "network"), [*((name, "mlp") for name in zoo.models()), ("vae", "conv")]
+    ("name", "network"),
+    [*((name, "mlp") for name in zoo.models()), ("vae", "conv"), ("vq_vae", "conv")],
 )
 def test_trains_evaluates_and_generates(name: str, network: Any, binary_images: Any) -> None:
     options = {"hidden": (16,)} | ({"filters": (8,)} if network == "conv" else {})
+    # Small ones where the default is for data of some size.
+    options |= {"codes": 8} if name == "vq_vae" else {}
+    options |= {"components": 10} if name == "vamp_vae" else {}
     vae = zoo.models()[name](binary_images.shape[1:], 2, network=network, **options)
-    vae.compile("adam", jit_compile=False)
+    vae.compile(keras.optimizers.Adam(3e-3), jit_compile=False)
     history = vae.fit(binary_images, epochs=4, batch_size=16, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
-    assert vae.evaluate(binary_images, return_dict=True, verbose=0)["kl"] > 0
+    logs = vae.evaluate(binary_images, return_dict=True, verbose=0)
+    assert np.all(np.isfinite(list(logs.values())))
+    assert ("elbo" in logs) == vae.posterior.has_density
     assert vae.generate(3).sample.shape == (3, *binary_images.shape[1:])
+    # What `tfvae models` says is what there is.
+    described = {slot: described_as(getattr(vae, slot)) for slot in SLOTS}
+    assert options_slots(zoo.models()[name]) == described
+
+
+def described_as(slot: Any) -> str:
+    if isinstance(slot, tfvae.objectives.WeightedSum):
+        return " + ".join(type(term).__name__ for _, term in slot.terms)
+    return type(slot.layer if type(slot) is tfvae.priors.Parametric else slot).__name__
 
 
 @every_model

@@ -17,6 +17,7 @@ import click
 import tfvae
 from tfvae import cli_support as support
 from tfvae import options, zoo
+from tfvae.run_config import PRIORS
 from tfvae.runs import EVALUATION, Run, RunConfig, check_target
 from tfvae.runs import train as train_run
 
@@ -75,6 +76,13 @@ def quickstart(out: str, seed: int) -> None:
 @support.setting("batch-size", _COUNT, "Examples in a step.", _DEFAULTS["batch_size"])
 @support.setting("learning-rate", float, "Of the optimizer, Adam.", _DEFAULTS["learning_rate"])
 @support.setting("seed", _SEED, "Of everything random.", _DEFAULTS["seed"])
+@support.setting(
+    "fit-prior",
+    click.Choice(PRIORS),
+    "After training, fit a prior to the encoded data: a mixture of Gaussians, a flow, a normal, or "
+    "a second VAE.",
+    _DEFAULTS["fit_prior"],
+)
 @click.option("--out", help="The run folder.  [default: runs/MODEL-DATA-TIME]")
 @click.option("--config", help="Repeat RUN/config.json; other options override it.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder.")
@@ -90,7 +98,9 @@ def train(
     if out is not None:
         check_target(out, overwrite=overwrite)
     run = train_run(_configuration(ctx, config), out, overwrite=overwrite)
-    last = {name: values[-1] for name, values in run.history.items() if name.endswith("elbo")}
+    # Where the posterior is a point there is no ELBO, and the loss is what was trained.
+    shown = "elbo" if "elbo" in run.history else "loss"
+    last = {name: values[-1] for name, values in run.history.items() if name.endswith(shown)}
     figures = ", ".join(f"{name} {value:.2f}" for name, value in last.items())
     click.echo(f"{run.path}: {run.epochs} epochs, {figures} nats")
 
@@ -314,14 +324,17 @@ def generate(
 
 @cli.command()
 def models() -> None:
-    """List the models that `tfvae train --model` takes."""
+    """List the models that `tfvae train --model` takes, slot by slot.
+
+    The four slots are defaults: `tfvae train --model NAME --help` lists what can be changed.
+    """
     from rich.table import Table
 
     table = Table(show_lines=True)
-    for name in ("model", "what it is", "reference"):
+    for name in ("model", *options.SLOTS, "paper"):
         table.add_column(name, no_wrap=name == "model")
     for name, function in zoo.models().items():
-        table.add_row(name, options.title(function), options.reference(function))
+        table.add_row(name, *options.slots(function).values(), options.reference(function))
     support.console().print(table)
 
 

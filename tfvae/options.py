@@ -25,6 +25,7 @@ Scalar = type[int] | type[float] | type[str] | type[bool]
 _SCALARS: dict[str, Scalar] = {"int": int, "float": float, "str": str, "bool": bool}
 _NOUNS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 _LAYER = "DistributionLayer"
+SLOTS = ("prior", "posterior", "likelihood", "objective")
 # A run has one seed, for the model and the data alike.
 _NOT_OPTIONS = frozenset({"seed"})
 
@@ -203,6 +204,23 @@ def reference(function: Callable[..., Any]) -> str:
     """Return what a docstring says after ``Reference:`` or ``References:``."""
     match = re.search(r"^References?:\s*(.+?)(?:\n\s*\n|\n(?=\S)|\Z)", _doc(function), re.M | re.S)
     return " ".join(match[1].split()) if match else ""
+
+
+def slots(function: Callable[..., Any]) -> dict[str, str]:
+    """Return what a docstring says after ``Slots:``, over what it says of the plain VAE.
+
+    Example:
+        >>> slots(zoo.iwae)["prior"], slots(zoo.iwae)["objective"]
+        ('StandardNormal', 'IWAE')
+    """
+    found = {}
+    for each in (zoo.vae, function):
+        match = re.search(r"^Slots:\s*(.+?)(?:\n\s*\n|\Z)", _doc(each), re.M | re.S)
+        pairs = (
+            (part.split("=") for part in " ".join(match[1].split()).split(", ")) if match else ()
+        )
+        found |= {name.strip(): value.strip() for name, value in pairs}
+    return {slot: found[slot] for slot in SLOTS}
 
 
 def arguments(function: Callable[..., Any]) -> dict[str, str]:
