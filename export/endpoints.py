@@ -131,6 +131,12 @@ def _obstacle(vae: VAE, name: str) -> str:
     """Say which slot does not allow an endpoint, or nothing."""
     if name != "generate":
         return ""
+    if vae.prior.conditional:
+        return (
+            "Expected a prior without a condition for the endpoint 'generate'. "
+            f"Received: prior={type(vae.prior).__name__}. Export the other endpoints: "
+            "endpoints=('decode',)."
+        )
     for slot in ("prior", "likelihood"):
         layer = getattr(vae, slot)
         if layer.noise is None:

@@ -1,6 +1,7 @@
 from . import data as data
 from . import evaluate as evaluate
 from . import export as export
+from . import expost as expost
 from . import layers as layers
 from . import loop as loop
 from . import networks as networks

@@ -128,7 +128,9 @@ def _pass(
     values, conditions = examples.values(), examples.y if vae.prior.conditional else None
     batch_size = min(batch_size, len(values))
     # Equal chunks, and at most one that is smaller: two traces of the graph, not many.
-    chunk = min(samples, max(1, ROWS // batch_size))
+    # A mixture prior compares every row with every component.
+    rows = ROWS // math.ceil(getattr(vae.prior, "components", 1) / 16)
+    chunk = min(samples, max(1, rows // batch_size))
     sizes = [chunk] * (samples // chunk) + ([samples % chunk] if samples % chunk else [])
 
     results: list[list[npt.NDArray[Any]]] = []

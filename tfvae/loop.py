@@ -106,11 +106,12 @@ def hears_batches(callbacks: Any) -> bool:
     )
 
 
-def xla_pays(*networks: keras.Model) -> bool:
+def xla_pays(*networks: keras.layers.Layer) -> bool:
     """Say whether XLA makes training of these networks faster on this machine.
 
     On CPU it does for dense networks (1.3 to 2 times) and hurts badly where there are
-    convolutions (some 70 times) or recurrent cells. On GPU it does throughout.
+    convolutions (some 70 times) or recurrent cells, or where a layer says so. On GPU it does
+    throughout.
     """
     if tf.config.list_physical_devices("GPU"):
         return True
@@ -121,5 +122,7 @@ def xla_pays(*networks: keras.Model) -> bool:
         and ("Conv" in name or cls is keras.layers.RNN)
     )
     return not any(
-        isinstance(layer, slow) for network in networks for layer in network._flatten_layers()
+        isinstance(layer, slow) or getattr(layer, "slow_under_xla", False)
+        for network in networks
+        for layer in network._flatten_layers()
     )

@@ -97,9 +97,9 @@ class VAE(TraceModel):
         # only into one that is built.
         self.built = True
 
-    def networks(self) -> tuple[keras.Model, ...]:
-        """Return encoder and decoder."""
-        return self.encoder, self.decoder
+    def networks(self) -> tuple[keras.layers.Layer, ...]:
+        """Return encoder and decoder, and slots that may hold networks of their own."""
+        return self.encoder, self.decoder, self.posterior, self.prior
 
     def check_examples(self, examples: Examples) -> None:
         """Refuse a training set without conditions, or too small for the posterior."""
@@ -249,13 +249,19 @@ class VAE(TraceModel):
             ``Generated(z [n, *latent], mean [n, *data], sample [n, *data])``.
 
         Raises:
-            ValueError: for n < 1, a negative temperature, a slot with no portable sampler, or
-                conditions that are missing, not asked for, or not n.
+            ValueError: for n < 1, a negative temperature, one other than 1 where the prior is no
+                map of base noise, or conditions that are missing, not asked for, or not n.
         """
         rows = _row_seeds(n, seed, seeds)
         if not (np.isfinite(temperature) and temperature >= 0):
             raise ValueError(
                 "Expected `temperature` to be a number that is not negative. "
+                f"Received: temperature={temperature}."
+            )
+        if temperature != 1 and self.prior.noise is None:
+            raise ValueError(
+                "Expected temperature=1, for the draws of the prior "
+                f"{type(self.prior).__name__} are no map of base noise that it could scale. "
                 f"Received: temperature={temperature}."
             )
         if (condition is not None) != self.prior.conditional or (
@@ -280,13 +286,25 @@ class VAE(TraceModel):
     def generate_rows(
         self, seed: tf.Tensor, temperature: tf.Tensor, condition: tf.Tensor | None = None
     ) -> Generated:
-        """Draw rows from int64 seeds [B] and float32 temperatures [B], in portable ops only."""
-        noise = _row_noise("prior", self.prior, seed, random.LATENT)
-        scale = tf.reshape(temperature, [-1] + [1] * len(self.prior.noise_shape))
-        z = self.prior.transform(self.prior.tempered(noise, scale), condition)
+        """Draw rows from int64 seeds [B] and float32 temperatures [B].
+
+        In portable operations where prior and likelihood are maps of base noise; by TFP's
+        samplers, row by row, where they are not.
+        """
+        prior, likelihood = self.prior, self.likelihood
+        if prior.noise is None:
+            z = _sample_rows(prior, seed, random.LATENT, condition)
+        else:
+            noise = _row_noise(prior, seed, random.LATENT)
+            scale = tf.reshape(temperature, [-1] + [1] * len(prior.noise_shape))
+            z = prior.transform(prior.tempered(noise, scale), condition)
         params = self.decoder(z, training=False)
-        noise = _row_noise("likelihood", self.likelihood, seed, random.OBSERVATION)
-        return Generated(z, self.likelihood.mean(params), self.likelihood.transform(noise, params))
+        if likelihood.noise is None:
+            sample = _sample_rows(likelihood, seed, random.OBSERVATION, params)
+        else:
+            noise = _row_noise(likelihood, seed, random.OBSERVATION)
+            sample = likelihood.transform(noise, params)
+        return Generated(z, likelihood.mean(params), sample)
 
     @tf.function(reduce_retracing=True)
     def _generate(
@@ -304,6 +322,16 @@ class VAE(TraceModel):
         published: Path = export.export(self, path, **kwargs)
         return published
 
+    def fit_prior(self, x: Any, prior: Any = "mixture", **options: Any) -> VAE:
+        """Return a new VAE whose prior is fitted to the aggregate posterior of x.
+
+        Short for :func:`tfvae.expost.fit_prior`, which documents the arguments.
+        """
+        from tfvae import expost
+
+        fitted: VAE = expost.fit_prior(self, x, prior, **options)
+        return fitted
+
     def summary(self, *args: Any, print_fn: Any = None, **kwargs: Any) -> None:
         """Print Keras's summary and the slots."""
         super().summary(*args, print_fn=print_fn, **kwargs)
@@ -319,7 +347,9 @@ class VAE(TraceModel):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, serialised by Keras."""
-        slots = ("encoder", "decoder", "prior", "posterior", "likelihood", "objective")
+        # The prior last: Keras marks an object as shared only in what it wrote of it at this level
+        # or later, and a prior may share the encoder and the posterior.
+        slots = ("encoder", "decoder", "posterior", "likelihood", "objective", "prior")
         return {
             **{slot: keras.saving.serialize_keras_object(getattr(self, slot)) for slot in slots},
             "seed": self.seed,
@@ -389,13 +419,23 @@ def _count(condition: Any) -> str:
     return "none" if condition is None else f"{len(condition)}"
 
 
-def _row_noise(slot: str, layer: DistributionLayer, seed: tf.Tensor, stream: int) -> tf.Tensor:
-    if layer.noise is None:
-        raise ValueError(
-            f"Expected a {slot} with a portable sampler. Received: {type(layer).__name__}, which "
-            "has no map from noise to draws. Draw with `vae.prior(None).sample(...)` and "
-            "`vae.decode(z).sample(...)` instead."
-        )
+def _sample_rows(
+    layer: DistributionLayer, seed: tf.Tensor, stream: int, params: tf.Tensor | None
+) -> tf.Tensor:
+    """Draw each row by TFP's sampler from its own seed, [B, *event]."""
+
+    def one(row: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        key = tf.cast(random.fold(row[0], stream), tf.int32)
+        return layer(row[1][None] if len(row) > 1 else None).sample(seed=key)
+
+    rows = (seed,) if params is None else (seed, params)
+    shape = tf.TensorSpec([None, *layer.event_shape][int(params is None) :], layer.compute_dtype)
+    drawn = tf.map_fn(one, rows, fn_output_signature=shape)
+    return tf.reshape(drawn, [-1, *layer.event_shape])
+
+
+def _row_noise(layer: DistributionLayer, seed: tf.Tensor, stream: int) -> tf.Tensor:
+    assert layer.noise is not None
     return random.row_noise(layer.noise, seed, layer.noise_shape, stream, layer.choices)
 
 

@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 
 # Of long trainings not every epoch gets a line.
 _LINES = 25
-_COLUMNS = ("elbo", "log_likelihood", "kl", "val_elbo")
+_COLUMNS = ("elbo", "log_likelihood", "kl", "perplexity", "val_elbo")
 
 
 class Progress:
@@ -51,7 +51,9 @@ class Progress:
         """Print a line."""
         self._done = epoch + 1
         logs = logs or {}
-        names = [name for name in _COLUMNS if name in logs]
+        # Without an ELBO, as of an autoencoder, the loss is what there is to watch.
+        columns = _COLUMNS if "elbo" in logs else ("loss", "log_likelihood", "val_loss")
+        names = [name for name in columns if name in logs]
         if self._done == 1:
             self._print(["epoch", *names, "seconds"], [5, *map(len, names), 7])
         if self._done % self._every == 0 or self._done in (1, self._epochs):

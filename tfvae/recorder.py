@@ -106,6 +106,15 @@ class Recorder:
                 verbose=0,
                 callbacks=callbacks,
             )
+            if self.config.fit_prior != "none":
+                self._settle()
+                self.model = self.model.fit_prior(
+                    dataset.train,
+                    self.config.fit_prior,
+                    epochs=self.config.epochs,
+                    seed=self.config.seed,
+                )
+                self._save()
         except KeyboardInterrupt:
             self._settle()
             self._write_status("interrupted")

@@ -14,6 +14,8 @@ from tfvae import options
 from tfvae.export.errors import did_you_mean
 
 CONFIG = "config.json"
+PRIORS = ("none", "mixture", "flow", "normal", "vae")
+"""What can be fitted after training; all but the first are families of `tfvae.expost`."""
 
 
 class RunError(ValueError):
@@ -33,6 +35,8 @@ class RunConfig:
         batch_size: examples in a step.
         learning_rate: Adam's.
         seed: of weights, noise, data order, validation split and binarisation.
+        fit_prior: the family of a prior to fit to the encoded training data afterwards, one of
+            ``"mixture"``, ``"flow"``, ``"normal"`` and ``"vae"``; ``"none"`` keeps the model's.
         options: the model's own arguments.
         fingerprint: SHA-256 of the data, to refuse other data; None takes any.
 
@@ -53,6 +57,7 @@ class RunConfig:
     batch_size: int = 128
     learning_rate: float = 1e-3
     seed: int = 0
+    fit_prior: str = "none"
     options: dict[str, Any] = field(default_factory=dict)
     fingerprint: str | None = None
 
@@ -70,6 +75,8 @@ class RunConfig:
             _check(self, name, good, f"a whole number of at least {least}")
         rate = _number(self.learning_rate)
         _check(self, "learning_rate", rate is not None and rate > 0, "a positive number")
+        near = did_you_mean(self.fit_prior, PRIORS)
+        _check(self, "fit_prior", self.fit_prior in PRIORS, f"one of {', '.join(PRIORS)}", near)
         held_out = _number(self.validation)
         _check(
             self,

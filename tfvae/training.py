@@ -63,7 +63,7 @@ class TraceModel(keras.Model):
             name=name, shape=(), dtype="int64", initializer="zeros", trainable=False
         )
 
-    def networks(self) -> tuple[keras.Model, ...]:
+    def networks(self) -> tuple[keras.layers.Layer, ...]:
         """Return the networks, which decide whether XLA pays."""
         raise NotImplementedError
 
