@@ -1,8 +1,12 @@
-"""The composition matrix: every posterior, a prior that fits it, three objectives, 20 steps."""
+"""The composition matrix: every posterior, a prior that fits it, three objectives.
+
+Each trains 20 steps without NaN, lowers its loss, and survives a `.keras` file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -126,7 +130,7 @@ def objectives_for(posterior: Any) -> tuple[Objective, ...]:
         for index in range(3)
     ],
 )  # fmt: skip
-def test_twenty_steps(name: str, index: int, binary_images: Any) -> None:
+def test_twenty_steps(name: str, index: int, binary_images: Any, tmp_path: Path) -> None:
     posterior, prior = COMPOSITIONS[name]()
     nets = tfvae.networks
     encoder = getattr(prior, "encoder", None) or nets.mlp_encoder(
@@ -140,8 +144,9 @@ def test_twenty_steps(name: str, index: int, binary_images: Any) -> None:
         likelihood=layers.Bernoulli((6, 5)),
         objective=objectives_for(posterior)[index],
     )
-    vae.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    vae.compile(keras.optimizers.Adam(3e-3), jit_compile=False)
     before = [w.numpy() for w in vae.encoder.trainable_variables]
+    start = vae.evaluate(binary_images, verbose=0, return_dict=True)["loss"]
     # A loss or gradient that is not finite stops `fit` with an error.
     history = vae.fit(binary_images, epochs=5, batch_size=16, verbose=0).history
     assert int(vae.step) == 20
@@ -149,7 +154,14 @@ def test_twenty_steps(name: str, index: int, binary_images: Any) -> None:
     after = [w.numpy() for w in vae.encoder.trainable_variables]
     assert all(np.any(a != b) for a, b in zip(before, after, strict=True))
     assert posterior.support.outside(vae.trace(binary_images[:8]).latents[0].z) == 0
-    assert np.all(np.isfinite(vae.generate(4).mean))
+    # `evaluate` draws the same noise before and after.
+    assert vae.evaluate(binary_images, verbose=0, return_dict=True)["loss"] < start
+    drawn = vae.generate(4)
+    assert np.all(np.isfinite(drawn.mean))
+    vae.save(tmp_path / "m.keras")
+    twin = tfvae.load_model(tmp_path / "m.keras")
+    for ours, theirs in zip(drawn, twin.generate(4), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_the_matrix_holds_every_layer_that_can_be_a_posterior() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfvae
@@ -99,7 +100,7 @@ def test_the_new_model_is_evaluated_saved_trained_and_exported(
 
 def test_a_second_stage_draws_and_reports_no_bound(trained: Any, tmp_path: Path) -> None:
     vae, x = trained
-    new = vae.fit_prior(x, "vae", epochs=20, learning_rate=2e-3)
+    new = vae.fit_prior(x, "vae", epochs=12, learning_rate=3e-3)
     assert new.objective == Reconstruction()
     draws = new.generate(3000, seed=5).z.numpy()
     distance = np.linalg.norm(draws[:, None] - CENTRES, axis=-1)
@@ -126,6 +127,19 @@ def test_a_point_posterior_gets_a_prior(binary_images: Any) -> None:
     codes = vae.encode(binary_images).mean().numpy()
     np.testing.assert_allclose(new.prior(None).mean(), codes.mean(0), atol=0.05)
     assert new.generate(4).sample.shape == (4, 6, 5)
+
+
+def test_a_codebook_learns_how_frequent_its_codes_are(binary_images: Any) -> None:
+    vae = tfvae.zoo.vq_vae((6, 5), 4, codes=8, positions=2, hidden=(16,))
+    vae.compile("adam", jit_compile=False)
+    vae.fit(binary_images, epochs=2, verbose=0)
+    new = vae.fit_prior(binary_images, priors.Codebook(vae.posterior), learning_rate=0.05)
+    assert new.prior.quantizer is new.posterior
+    codes = new.encode(binary_images).codes.numpy()
+    share = np.stack([np.bincount(column, minlength=8) for column in codes.T]) / len(codes)
+    fitted = tf.nn.softmax(new.prior.logits).numpy()
+    # Adam wanders by its step; the entropies are those of the frequencies to a hundredth of a nat.
+    np.testing.assert_allclose(fitted, share, atol=0.03)
 
 
 def test_bad_arguments(trained: Any) -> None:

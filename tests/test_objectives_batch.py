@@ -97,6 +97,26 @@ def test_free_bits_hold_for_the_batchs_mean_of_each_group(float64: None) -> None
     np.testing.assert_allclose(ELBO(free_bits=0.1)(weighted) - reconstruction, [0.6] * 2)
 
 
+def test_free_bits_for_each_dimension(float64: None) -> None:
+    loc = np.array([[0.0, 2.0, 1.0], [1.0, 0.0, 1.0]])
+    trace = pass_of(loc, 1.0, samples=2)
+    np.testing.assert_allclose(trace.latents[0].kl_per_dimension, loc**2 / 2)
+    reconstruction = Reconstruction()(trace)
+    # The dimensions' means over the batch are 0.25, 1 and 0.5.
+    each = ELBO(free_bits=0.4, free_bits_per="dimension")
+    np.testing.assert_allclose(each(trace) - reconstruction, [0.4 + 1.0 + 0.5] * 2)
+    group = ELBO(free_bits=0.4)(trace) - reconstruction
+    np.testing.assert_allclose(group, [1.75] * 2)
+    # Without a closed form, by Monte Carlo: a Cauchy from a normal.
+    cauchy = tfd.Independent(tfd.Cauchy(tf.constant(loc), tf.ones([], tf.float64)), 1)
+    latent = replace(trace.latents[0], posterior=cauchy)
+    np.testing.assert_allclose(tf.reduce_sum(latent.kl_per_dimension, axis=1), latent.kl)
+    full = tfd.MultivariateNormalTriL(tf.constant(loc), tf.eye(3, dtype=tf.float64))
+    joint = replace(trace, latents=(replace(latent, posterior=full),))
+    with pytest.raises(TypeError, match=r"posterior that is independent.*MultivariateNormalTriL"):
+        each(joint)
+
+
 @pytest.mark.parametrize("gradient", ["plain", "stl"])
 def test_a_group_below_its_free_bits_has_no_gradient(gradient: Any) -> None:
     with tf.GradientTape(persistent=True) as tape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -257,6 +258,21 @@ def test_repeating_a_run_gives_the_same_weights(run: Run, tmp_path: Path) -> Non
     assert same(again, run)
     terms = [name for name in run.history if name != "seconds"]
     assert [again.history[name] for name in terms] == [run.history[name] for name in terms]
+
+
+def test_a_prior_is_fitted_after_training(config: RunConfig, run: Run, tmp_path: Path) -> None:
+    fitted = dataclasses.replace(config, fit_prior="normal")
+    again = runs.train(fitted, tmp_path / "fitted", verbose=False)
+    assert again.config.fit_prior == "normal"
+    assert again.history["elbo"] == run.history["elbo"]
+    old, new = run.model(), again.model()
+    for a, b in zip(old.decoder.get_weights(), new.decoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert type(old.prior).__name__ == "StandardNormal"
+    assert type(new.prior).__name__ == "MixtureOfGaussians"
+    assert new.generate(2).sample.shape == (2, 4, 4)
+    with pytest.raises(RunError, match=r"`fit_prior`.*Did you mean 'mixture'"):
+        dataclasses.replace(config, fit_prior="mixtures")
 
 
 def test_progress_and_rare_saves_change_nothing(

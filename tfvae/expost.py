@@ -13,7 +13,14 @@ from tfvae import feeds, layers, networks, random
 from tfvae.data import Examples
 from tfvae.model import VAE
 from tfvae.objectives import Reconstruction
-from tfvae.priors import MixtureOfGaussians, Parametric, Prior, SecondStage, StandardNormal
+from tfvae.priors import (
+    Codebook,
+    MixtureOfGaussians,
+    Parametric,
+    Prior,
+    SecondStage,
+    StandardNormal,
+)
 from tfvae.training import check_count
 
 Family = Literal["normal", "mixture", "flow", "vae"]
@@ -87,12 +94,14 @@ def fit_prior(
             f"Expected a prior with a density to fit. Received: {type(fitted).__name__}."
         )
     copies = {name: _copy(getattr(vae, name)) for name in _KEPT}
+    if isinstance(fitted, Codebook):  # its codes are the new posterior's, and not a copy of these
+        fitted = Codebook(copies["posterior"], learn=True)
     objective = vae.objective if fitted.has_density else Reconstruction()
     # Built before the fit: a prior that does not fit the slots is refused at once.
     new = VAE(**copies, prior=fitted, objective=objective, seed=vae.seed, name=vae.name)
     new.check_condition(examples)
     draws, conditions = _draws(vae, examples, seed)
-    options = {"epochs": epochs, "batch_size": batch_size, "verbose": verbose}
+    options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "verbose": verbose}
     if isinstance(fitted, SecondStage):
         second = _second_vae(fitted, seed)
         second.compile(keras.optimizers.Adam(learning_rate))
@@ -125,8 +134,10 @@ def _copy(part: Any) -> Any:
 def _start(vae: VAE, prior: Prior | str, seed: int) -> Prior:
     """Return an unfitted prior from its name, or a copy of one that is given."""
     shape = vae.latent_shape
+    if isinstance(prior, Codebook):
+        prior = Codebook(prior.quantizer, learn=True)
     if isinstance(prior, Prior):
-        copied = _copy(prior)
+        copied: Prior = _copy(prior)
         if not copied.trainable_variables:
             raise ValueError(
                 "Expected a `prior` with something to learn. "

@@ -15,6 +15,7 @@ from tfvae.checks import check_network, check_slots
 from tfvae.data import Examples
 from tfvae.feeds import shape_message
 from tfvae.layers.base import DistributionLayer
+from tfvae.layers.kl import has_closed_form
 from tfvae.objectives import ELBO, Objective
 from tfvae.priors import Prior
 from tfvae.trace import Distribution, Latent, Trace
@@ -190,12 +191,12 @@ class VAE(TraceModel):
         params = tf.cast(self.encoder(x, training=training), self.posterior.compute_dtype)
         if training:
             self.posterior.observe(params)
-        if self.posterior.noise is None:
+        layer = self.posterior
+        if layer.noise is None:
             posterior = self.posterior(params)
             z = posterior.sample(samples, seed=tf.cast(random.as_seed(seed), tf.int32))
         else:
             batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
-            layer = self.posterior
             noise = random.noise(
                 layer.noise, seed, samples, batch, layer.noise_shape, layer.choices
             )
@@ -333,7 +334,7 @@ class VAE(TraceModel):
         return fitted
 
     def summary(self, *args: Any, print_fn: Any = None, **kwargs: Any) -> None:
-        """Print Keras's summary and the slots."""
+        """Print Keras's summary, the slots, and how their KL is computed."""
         super().summary(*args, print_fn=print_fn, **kwargs)
         lines = [
             f" {slot:<11}{type(layer).__name__}, event shape {layer.event_shape}"
@@ -343,6 +344,10 @@ class VAE(TraceModel):
                 ("likelihood", self.likelihood),
             )
         ]
+        if self.posterior.has_density and self.prior.has_density and not self.prior.conditional:
+            posterior = self.encode(tf.zeros([1, *self.data_shape]))
+            exact = has_closed_form(posterior, self.prior(None))
+            lines.append(f" {'KL':<11}{'in closed form' if exact else 'by Monte Carlo'}")
         (print_fn or print)("\n".join([*lines, f" objective  {self.objective}"]))
 
     def get_config(self) -> dict[str, Any]:

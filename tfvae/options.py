@@ -190,9 +190,8 @@ def unknown(name: str, model: str, show: Callable[[str], str] = repr) -> str:
 
 def layer_names() -> Iterable[str]:
     """Return the names of the distribution layers, without importing TensorFlow."""
-    return [
-        name for name in dir(tfvae.layers) if name[0].isupper() and name not in (_LAYER, "Support")
-    ]
+    others = (_LAYER, "FlowLayer", "FlowStep", "Support")
+    return [name for name in dir(tfvae.layers) if name[0].isupper() and name not in others]
 
 
 def title(function: Callable[..., Any]) -> str:
@@ -213,7 +212,7 @@ def slots(function: Callable[..., Any]) -> dict[str, str]:
         >>> slots(zoo.iwae)["prior"], slots(zoo.iwae)["objective"]
         ('StandardNormal', 'IWAE')
     """
-    found = {}
+    found: dict[str, str] = {}
     for each in (zoo.vae, function):
         match = re.search(r"^Slots:\s*(.+?)(?:\n\s*\n|\Z)", _doc(each), re.M | re.S)
         pairs = (

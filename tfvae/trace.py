@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,6 +63,29 @@ class Latent:
         kl = tfd.kl_divergence(self.posterior, self.prior)
         # In a hierarchy the posterior of a level depends on the draw of the level above.
         return kl if kl.shape.rank == 1 else tf.reduce_mean(kl, axis=0)
+
+    @property
+    def kl_per_dimension(self) -> tf.Tensor:
+        """Return the KL of each value of z, [B, d], where posterior and prior are independent.
+
+        Raises:
+            TypeError: if either has no distribution for each value.
+        """
+        for slot, distribution in (("posterior", self.posterior), ("prior", self.prior)):
+            if not isinstance(distribution, AnyIndependent) or (
+                distribution.distribution.event_shape.rank
+            ):
+                raise TypeError(
+                    f"Expected a {slot} that is independent over the latents, each of which has "
+                    f"a KL of its own. Received: {type(distribution).__name__}."
+                )
+        q, p = self.posterior.distribution, self.prior.distribution
+        if has_closed_form(q, p):
+            each = tfd.kl_divergence(q, p)
+            each = each if each.shape.rank < self.z.shape.rank else tf.reduce_mean(each, axis=0)
+        else:
+            each = tf.reduce_mean(q.log_prob(self.z) - p.log_prob(self.z), axis=0)
+        return tf.reshape(each, [tf.shape(self.z)[1], math.prod(self.z.shape[2:])])
 
 
 @dataclass(frozen=True)

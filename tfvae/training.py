@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae import feeds, random
+from tfvae.data import Examples
 from tfvae.layers.base import DistributionLayer
 from tfvae.loop import BoundedCallbacks, compiled_loop, guarded, hears_batches, xla_pays
 from tfvae.objectives import Objective
@@ -90,7 +91,7 @@ class TraceModel(keras.Model):
         x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
         return Unpacked(seen=x, target=x, weight=weight)
 
-    def check_examples(self, examples: feeds.Examples) -> None:
+    def check_examples(self, examples: Examples) -> None:
         """Refuse a training set in memory that a slot cannot be fitted to."""
 
     def compile(

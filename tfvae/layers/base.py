@@ -46,6 +46,7 @@ class DistributionLayer(keras.layers.Layer):
         pointwise: ``log_prob`` can be asked of any value, and not only of a draw just made.
         support: where draws lie.
         noise: the base noise that ``transform`` takes, or None where there is no such map.
+        slow_under_xla: XLA makes training with this layer slower on CPU.
         choices: how many leading values of the base noise are uniforms that pick among
             components; where there are some, ``noise_shape`` is flat.
 
@@ -66,6 +67,7 @@ class DistributionLayer(keras.layers.Layer):
     support: Support = Support.REAL
     noise: Noise | None = None
     choices: int = 0
+    slow_under_xla: bool = False
 
     def __init__(
         self,
@@ -216,7 +218,7 @@ def get(
             for name in dir(layers)
             if inspect.isclass(value := getattr(layers, name))
             and issubclass(value, DistributionLayer)
-            and value is not DistributionLayer
+            and value not in (DistributionLayer, layers.FlowLayer)
         }
         if identifier.lower() not in classes:
             near = difflib.get_close_matches(identifier.lower(), classes, n=1)

@@ -5,6 +5,7 @@ A draw is :math:`\mu + A \varepsilon`. The axes before the last are independent 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -27,8 +28,10 @@ class MultivariateNormal(DistributionLayer):
         event_shape: the shape of one draw, its last axis d long. The network emits
             ``[loc | raw diagonal | raw tilts]``, d + d (d + 1) / 2 values: row i of L is
             :math:`s_i (t_{i1}, \dots, t_{i,i-1}, 1)` with the scale ``softplus(raw) + 1e-4`` and
-            tilts in (-10, 10), which allow correlations of 0.995. Where every output is saturated
-            at once, log-densities stay finite up to some 25 dimensions in float32.
+            tilts :math:`\mathrm{raw} / \sqrt d`, so that raw outputs of the order of 1 leave
+            variances of the order of :math:`s_i^2` for any d, bounded to (-10, 10), which allows
+            correlations of 0.995. Where every output is saturated at once, log-densities stay
+            finite up to some 25 dimensions in float32.
         name: the layer's name.
         dtype: a Keras dtype policy.
 
@@ -58,7 +61,7 @@ class MultivariateNormal(DistributionLayer):
         table[np.diag_indices(size)] = 1
         table[np.tril_indices(size, -1)] = 2 + np.arange(size * (size - 1) // 2)
         zero = tf.zeros_like(loc[..., :1])
-        entries = tf.concat([zero, zero + 1.0, TILT(tilts)], axis=-1)
+        entries = tf.concat([zero, zero + 1.0, TILT(tilts / math.sqrt(size))], axis=-1)
         unit = tf.gather(entries, table, axis=-1)
         return {"loc": loc, "scale_tril": SCALE(diagonal)[..., tf.newaxis] * unit}
 

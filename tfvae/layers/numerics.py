@@ -61,7 +61,8 @@ class Bound:
             middle = 0.5 * (low + high)
             less = self(tf.constant(middle)).numpy() < wanted
             low, high = np.where(less, middle, low), np.where(less, high, middle)
-        return 0.5 * (low + high)
+        raw: npt.NDArray[np.float64] = 0.5 * (low + high)
+        return raw
 
 
 FREE = Bound()

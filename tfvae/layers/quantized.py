@@ -118,6 +118,7 @@ class VectorQuantizer(DistributionLayer):
     """
 
     noise = "uniform"
+    slow_under_xla = True  # some three times, on CPU: the nearest of many codes, and their counts
     bounds = bounded(encoded=FREE)
     support = Support.CODES
 

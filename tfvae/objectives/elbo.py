@@ -38,13 +38,16 @@ class ELBO(Objective):
         free_bits: lambda, in nats for each group of latents g: of a flat VAE's one group, of
             each level of a hierarchy. A group whose KL, *averaged over the batch*, is below
             lambda counts as lambda and has no gradient. 0 switches it off.
+        free_bits_per: what has lambda nats free, each ``"group"`` or each ``"dimension"`` of z;
+            the latter where posterior and prior are independent over the dimensions.
         gradient: ``"plain"`` is the gradient of the estimate. ``"stl"``, sticking the landing,
             takes estimator A's without the score of log q(z|x), whose expectation is zero: its
             variance vanishes as the posterior becomes exact. The loss is the same number.
 
     Raises:
-        ValueError: if `beta` or `free_bits` is negative or not finite, samples < 1, or `kl` or
-            `gradient` is unknown.
+        ValueError: if `beta` or `free_bits` is negative or not finite, samples < 1, `kl`,
+            `free_bits_per` or `gradient` is unknown, or they exclude each other.
+        TypeError: with free bits for each dimension, if posterior or prior is not independent.
 
     References:
         Kingma and Welling (2014), Auto-encoding variational Bayes, arXiv:1312.6114.
@@ -58,6 +61,7 @@ class ELBO(Objective):
     samples: int = 1
     kl: Literal["closed_form", "monte_carlo"] = "closed_form"
     free_bits: float = 0.0
+    free_bits_per: Literal["group", "dimension"] = "group"
     gradient: Literal["plain", "stl"] = "plain"
 
     def __post_init__(self) -> None:
@@ -65,7 +69,15 @@ class ELBO(Objective):
         check_samples(self.samples)
         check_choice("kl", self.kl, ("closed_form", "monte_carlo"))
         check_number("free_bits", self.free_bits, minimum=0)
+        check_choice("free_bits_per", self.free_bits_per, ("group", "dimension"))
         check_choice("gradient", self.gradient, ("plain", "stl"))
+        if self.free_bits_per == "dimension" and (
+            self.kl != "closed_form" or self.gradient != "plain"
+        ):
+            raise ValueError(
+                'Expected `free_bits_per="dimension"` with kl="closed_form" and gradient="plain". '
+                f"Received: kl={self.kl!r}, gradient={self.gradient!r}."
+            )
 
     @property
     def requires(self) -> frozenset[Capability]:
@@ -74,7 +86,10 @@ class ELBO(Objective):
 
     def __call__(self, trace: Trace) -> tf.Tensor:
         """Return the negative bound, [B]."""
-        kl = self._kl(trace)
+        if self.free_bits and self.free_bits_per == "dimension":
+            kl = tf.concat([latent.kl_per_dimension for latent in trace.latents], axis=-1)
+        else:
+            kl = self._kl(trace)
         if self.free_bits:
             kl = tf.maximum(batch_mean(trace, kl), self.free_bits)
         kl = tf.reduce_sum(kl, axis=-1)

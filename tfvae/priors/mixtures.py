@@ -117,7 +117,8 @@ class MixtureOfGaussians(Parametric):
         blocks = [np.log(weights)[..., None], loc, SCALE.inverse(np.maximum(scale, 2e-4))]
         if self.covariance == "full":
             below = np.tril_indices(self.event_shape[-1], -1)
-            blocks.append(TILT.inverse((tril / scale[..., None])[..., *below]))
+            tilts = TILT.inverse((tril / scale[..., None])[..., *below])
+            blocks.append(math.sqrt(self.event_shape[-1]) * tilts)
         flat = [block.reshape((*self.event_shape[:-1], -1)) for block in blocks]
         return np.concatenate(flat, axis=-1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -48,7 +49,7 @@ class Parametric(Prior):
         layer: DistributionLayer,
         *,
         learn: bool = True,
-        values: dict[str, npt.ArrayLike] | None = None,
+        values: Mapping[str, npt.ArrayLike] | None = None,
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
@@ -102,7 +103,7 @@ class Parametric(Prior):
 
 
 def _raw_outputs(
-    layer: DistributionLayer, values: dict[str, npt.ArrayLike]
+    layer: DistributionLayer, values: Mapping[str, npt.ArrayLike]
 ) -> npt.NDArray[np.float64]:
     """Return the raw outputs at which a layer's parameters have these values, by bisection."""
     raw = np.zeros(layer.params_shape)

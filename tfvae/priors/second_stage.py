@@ -110,7 +110,7 @@ class SecondStage(Prior):
 _PARTS = ("prior", "decoder", "likelihood")
 
 
-class _Drawn(tfd.Distribution):
+class _Drawn(tfd.Distribution):  # type: ignore[misc, name-defined]
     """What TFP's distributions offer, of a prior that can only be drawn from."""
 
     def __init__(self, prior: SecondStage) -> None:

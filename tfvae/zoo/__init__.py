@@ -51,7 +51,7 @@ _ORDER = ("base", "disentangling", "bounds", "priors", "posteriors", "flows", "d
 
 
 def models() -> dict[str, Callable[..., tfvae.VAE]]:
-    """Return every named model by its name, the plain VAE first."""
+    """Return every named model by its name, the plain VAE first, in the order they are written."""
     found = {
         name: value
         for name, value in globals().items()
@@ -60,9 +60,10 @@ def models() -> dict[str, Callable[..., tfvae.VAE]]:
         and "data_shape" in inspect.signature(value).parameters
     }
 
-    def place(name: str) -> int:
+    def place(name: str) -> tuple[int, str, int]:
         room = found[name].__module__.rpartition(".")[2]
-        return _ORDER.index(room) if room in _ORDER else len(_ORDER)
+        floor = _ORDER.index(room) if room in _ORDER else len(_ORDER)
+        return floor, room, found[name].__code__.co_firstlineno
 
     return {name: found[name] for name in sorted(found, key=place)}
 
