@@ -17,9 +17,9 @@ import tfvae
 FLOORS = [
     ["random", "sources"],
     ["data", "layers", "plots"],
-    ["priors", "trace", "networks"],
+    ["priors", "trace", "networks", "adapters"],
     ["objectives"],
-    ["checks", "feeds", "loop"],
+    ["checks", "feeds", "generation", "loop"],
     ["training"],
     ["model"],
     ["evaluate", "expost", "export"],

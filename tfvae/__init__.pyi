@@ -1,3 +1,4 @@
+from . import adapters as adapters
 from . import data as data
 from . import evaluate as evaluate
 from . import export as export
@@ -13,8 +14,8 @@ from . import runs as runs
 from . import trace as trace
 from . import training as training
 from . import zoo as zoo
+from .generation import Generated as Generated
 from .model import VAE as VAE
-from .model import Generated as Generated
 from .model import load_model as load_model
 from .trace import Latent as Latent
 from .trace import Trace as Trace

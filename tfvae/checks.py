@@ -55,7 +55,11 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
         warnings.warn(
             f"The posterior {type(posterior).__name__} lies in {posterior.support.value}, a part "
             f"of the prior's {prior.support.value}: importance weights never converge to log p(x). "
-            f"What fits: {_fitting_priors(posterior)}.",
+            + (
+                "Its interval moves with the data, so no prior mends this."
+                if posterior.support.moving
+                else f"What fits: {_fitting_priors(posterior)}."
+            ),
             stacklevel=3,
         )
     for capability in sorted(objective.requires):
@@ -101,34 +105,30 @@ def _named(objective: Objective) -> str:
 
 
 def _fitting_priors(posterior: DistributionLayer) -> str:
-    """Name priors whose support is the posterior's, as one would write them."""
+    """Name priors whose support holds the posterior's, as one would write them."""
     shape, support = posterior.event_shape, posterior.support
-    families = {
-        "simplex": ("Dirichlet", "Concrete"),
-        "one-hot": ("OneHotCategorical",),
-        "sphere": ("VonMisesFisher", "PowerSpherical"),
-        "codes": (),
-        "integers": ("Bernoulli",) if support.high == 1 else (type(posterior).__name__,),
-        "interval": (
-            ("Normal", "Laplace", "Logistic")
-            if support.bounds == (-math.inf, math.inf)
-            else ("Gamma", "LogNormal")
-            if support.bounds == (0.0, math.inf)
-            else ("Beta", "Kumaraswamy")
-            if support.bounds == (0.0, 1.0)
-            else (type(posterior).__name__,)
-        ),
-    }.get(support.kind, (type(posterior).__name__,))
-    exact = {
-        "sphere": f"priors.HypersphericalUniform({shape})",
-        "codes": "priors.Codebook(posterior)",
-    }.get(support.kind)
-    if support.bounds == (-math.inf, math.inf) and support.kind == "interval":
-        exact = f"priors.StandardNormal({shape})"
-    if support.bounds == (0.0, 1.0) and support.kind == "interval":
-        exact = f"priors.Uniform({shape})"
+    exact, families = _FITTING.get((support.kind, *support.bounds), ("", ()))
+    if not exact and not families:
+        if support.kind == "interval" and math.isfinite(support.high):
+            exact = f"priors.Uniform({{shape}}, low={support.low:g}, high={support.high:g})"
+        else:
+            families = (type(posterior).__name__,)
     named = [f"priors.Parametric(layers.{family}({shape}))" for family in families]
-    return ", ".join([exact, *named] if exact else named)
+    return ", ".join([exact.format(shape=shape), *named] if exact else named)
+
+
+_LINE = (-math.inf, math.inf)
+# By kind and bounds of a support: a prior as one would write it, and families of layers.
+_FITTING: dict[tuple[str, float, float], tuple[str, tuple[str, ...]]] = {
+    ("interval", *_LINE): ("priors.StandardNormal({shape})", ("Normal", "Laplace", "Logistic")),
+    ("interval", 0.0, math.inf): ("", ("Gamma", "LogNormal")),
+    ("interval", 0.0, 1.0): ("priors.Uniform({shape})", ("Beta", "Kumaraswamy")),
+    ("integers", 0.0, 1.0): ("", ("Bernoulli",)),
+    ("simplex", 0.0, 1.0): ("", ("Dirichlet", "Concrete")),
+    ("one-hot", 0.0, 1.0): ("", ("OneHotCategorical",)),
+    ("sphere", -1.0, 1.0): ("priors.HypersphericalUniform({shape})", ("VonMisesFisher",)),
+    ("codes", *_LINE): ("priors.Codebook(posterior)", ()),
+}
 
 
 def check_network(

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tfvae import layers, random
+from tfvae import adapters, layers, random  # noqa: F401, Keras finds what is imported
 from tfvae.checks import check_network, check_slots
 from tfvae.data import Examples
 from tfvae.feeds import shape_message
+from tfvae.generation import Generated, check_request, draw_latents, draw_rows, row_seeds
 from tfvae.layers.base import DistributionLayer
 from tfvae.layers.kl import has_closed_form
 from tfvae.objectives import ELBO, Objective
 from tfvae.priors import Prior
 from tfvae.trace import Distribution, Latent, Trace
 from tfvae.training import TraceModel, Unpacked
-
-
-class Generated(NamedTuple):
-    """What :meth:`VAE.generate` makes: latents, the means of p(x|z), and draws from it."""
-
-    z: tf.Tensor
-    mean: tf.Tensor
-    sample: tf.Tensor
 
 
 @keras.saving.register_keras_serializable("tfvae")
@@ -253,26 +245,8 @@ class VAE(TraceModel):
             ValueError: for n < 1, a negative temperature, one other than 1 where the prior is no
                 map of base noise, or conditions that are missing, not asked for, or not n.
         """
-        rows = _row_seeds(n, seed, seeds)
-        if not (np.isfinite(temperature) and temperature >= 0):
-            raise ValueError(
-                "Expected `temperature` to be a number that is not negative. "
-                f"Received: temperature={temperature}."
-            )
-        if temperature != 1 and self.prior.noise is None:
-            raise ValueError(
-                "Expected temperature=1, for the draws of the prior "
-                f"{type(self.prior).__name__} are no map of base noise that it could scale. "
-                f"Received: temperature={temperature}."
-            )
-        if (condition is not None) != self.prior.conditional or (
-            condition is not None and len(condition) != len(rows)
-        ):
-            raise ValueError(
-                "Expected `condition` to be one for each row where the prior is conditional, and "
-                f"None where it is not. Received: {_count(condition)} for {len(rows)} rows of the "
-                f"prior {type(self.prior).__name__}."
-            )
+        rows = row_seeds(n, seed, seeds)
+        check_request(self.prior, len(rows), temperature, condition)
         starts = range(0, len(rows), batch_size)
         parts = [
             self._generate(
@@ -292,20 +266,10 @@ class VAE(TraceModel):
         In portable operations where prior and likelihood are maps of base noise; by TFP's
         samplers, row by row, where they are not.
         """
-        prior, likelihood = self.prior, self.likelihood
-        if prior.noise is None:
-            z = _sample_rows(prior, seed, random.LATENT, condition)
-        else:
-            noise = _row_noise(prior, seed, random.LATENT)
-            scale = tf.reshape(temperature, [-1] + [1] * len(prior.noise_shape))
-            z = prior.transform(prior.tempered(noise, scale), condition)
+        z = draw_latents(self.prior, seed, temperature, condition)
         params = self.decoder(z, training=False)
-        if likelihood.noise is None:
-            sample = _sample_rows(likelihood, seed, random.OBSERVATION, params)
-        else:
-            noise = _row_noise(likelihood, seed, random.OBSERVATION)
-            sample = likelihood.transform(noise, params)
-        return Generated(z, likelihood.mean(params), sample)
+        sample = draw_rows(self.likelihood, seed, random.OBSERVATION, params)
+        return Generated(z, self.likelihood.mean(params), sample)
 
     @tf.function(reduce_retracing=True)
     def _generate(
@@ -418,44 +382,3 @@ def load_model(path: str | Path, **kwargs: Any) -> VAE:
             f"{type(model).__name__}. Load it with keras.models.load_model."
         )
     return model
-
-
-def _count(condition: Any) -> str:
-    return "none" if condition is None else f"{len(condition)}"
-
-
-def _sample_rows(
-    layer: DistributionLayer, seed: tf.Tensor, stream: int, params: tf.Tensor | None
-) -> tf.Tensor:
-    """Draw each row by TFP's sampler from its own seed, [B, *event]."""
-
-    def one(row: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        key = tf.cast(random.fold(row[0], stream), tf.int32)
-        return layer(row[1][None] if len(row) > 1 else None).sample(seed=key)
-
-    rows = (seed,) if params is None else (seed, params)
-    shape = tf.TensorSpec([None, *layer.event_shape][int(params is None) :], layer.compute_dtype)
-    drawn = tf.map_fn(one, rows, fn_output_signature=shape)
-    return tf.reshape(drawn, [-1, *layer.event_shape])
-
-
-def _row_noise(layer: DistributionLayer, seed: tf.Tensor, stream: int) -> tf.Tensor:
-    assert layer.noise is not None
-    return random.row_noise(layer.noise, seed, layer.noise_shape, stream, layer.choices)
-
-
-def _row_seeds(n: int | None, seed: int, seeds: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
-    if seeds is not None:
-        rows = np.asarray(seeds)
-        if n is not None or rows.ndim != 1 or not len(rows) or rows.dtype.kind not in "iu":
-            raise ValueError(
-                "Expected `seeds` to be a list of at least one integer, given without `n`. "
-                f"Received: n={n}, seeds of shape {rows.shape} and dtype {rows.dtype}."
-            )
-        return rows.astype(np.int64)
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"Expected `n` to be a whole number of at least 1. Received: n={n!r}.")
-    if not -(2**63) <= seed < 2**63:
-        raise ValueError(f"Expected `seed` to be a 64-bit integer. Received: seed={seed}.")
-    # From the last of them on, rows wrap around.
-    return np.arange(n, dtype=np.uint64).__add__(np.uint64(seed % 2**64)).view(np.int64)

@@ -67,7 +67,7 @@ def rae(
     objective = o.Reconstruction() + norm * o.CodeNorm()
     slots: dict[str, Any] = {"posterior": "Deterministic", "objective": objective}
     model = vae(data_shape, latent_dim, **slots, **options)
-    tfvae.networks.decay_kernels(model.decoder, 0.5 * decay)
+    tfvae.adapters.decay_kernels(model.decoder, 0.5 * decay)
     return model
 
 

@@ -37,7 +37,7 @@ def count_vae(
         return model
     # Counts of some thousands would saturate the first layer: the encoder sees log(1 + x).
     return tfvae.VAE(
-        tfvae.networks.of_log_counts(model.encoder),
+        tfvae.adapters.of_log_counts(model.encoder),
         model.decoder,
         prior=model.prior,
         posterior=model.posterior,
