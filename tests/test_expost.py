@@ -110,9 +110,11 @@ def test_a_second_stage_draws_and_reports_no_bound(trained: Any, tmp_path: Path)
     assert set(new.evaluate(x, return_dict=True, verbose=0)) == {"loss", "log_likelihood"}
     with pytest.raises(ValueError, match=r"prior has a density.*SecondStage"):
         tfvae.evaluate.log_marginal(new, x[:10], samples=2)
+    new.fit(x, epochs=1, verbose=0)  # no gradient reaches the second stage, and none is missed
     new.save(tmp_path / "m.keras")
     twin = tfvae.load_model(tmp_path / "m.keras")
     np.testing.assert_allclose(twin.generate(5).z, new.generate(5).z, atol=1e-5)
+    twin.fit(x, epochs=1, verbose=0)
     assert new.prior(None).sample(4, seed=[0, 1]).shape == (4, 2)
 
 
@@ -145,7 +147,7 @@ def test_a_codebook_learns_how_frequent_its_codes_are(binary_images: Any) -> Non
 def test_bad_arguments(trained: Any) -> None:
     vae, x = trained
     for prior, error, message in (
-        ("mixtures", ValueError, r'`prior` to be "mixture"'),
+        ("mixtures", ValueError, r'Did you mean "mixture"'),
         (3, TypeError, "`prior`"),
         (priors.StandardNormal((2,)), ValueError, "something to learn"),
         (priors.MixtureOfGaussians((3,)), ValueError, "same event_shape"),
@@ -155,6 +157,15 @@ def test_bad_arguments(trained: Any) -> None:
             vae.fit_prior(x, prior)
     with pytest.raises(ValueError, match="at least 10 examples"):
         vae.fit_prior(x[:5])
+    with pytest.raises(ValueError, match="`learning_rate`"):
+        vae.fit_prior(x, "flow", learning_rate=float("nan"))
+    with pytest.raises(TypeError, match="`x` to be examples in memory"):
+        vae.fit_prior(iter([x]), "flow")
+    beta = tfvae.zoo.vae((2,), 3, hidden=(), posterior="Beta", prior=priors.Uniform((3,)))
+    beta.fit_prior(np.clip(x, 0, 1) > 0.5, priors.Parametric(layers.Beta((3,))), epochs=1)
+    simplex = tfvae.zoo.dirichlet_vae((2,), 3, hidden=())
+    with pytest.raises(ValueError, match=r"given as a prior.*layers\.Dirichlet"):
+        simplex.fit_prior(np.clip(x, 0, 1) > 0.5, "mixture")
     with pytest.raises(ValueError, match="`epochs`"):
         vae.fit_prior(x, "flow", epochs=0)
     with pytest.raises(ValueError, match="finite"):

@@ -190,13 +190,17 @@ def test_a_condition_is_asked_for_wherever_it_is_needed() -> None:
     vae, x = conditional(), np.zeros((8, 3), "float32")
     with pytest.raises(ValueError, match=r"Expected conditions.*vae\.fit\(x, c\)"):
         vae.fit(x, verbose=0)
-    with pytest.raises(ValueError, match=r"Expected conditions"):
+    with pytest.raises(ValueError, match=r"Expected conditions.*condition=c"):
         tfvae.evaluate.log_marginal(vae, x, samples=2)
+    with pytest.raises(ValueError, match=r"Expected conditions.*validation_data=\(x, c\)"):
+        vae.fit(x, np.zeros((8, 2), "float32"), validation_data=x, verbose=0)
+    with pytest.raises(ValueError, match=r"finite conditions"):
+        vae.fit(x, np.full((8, 2), np.nan, "float32"), verbose=0)
     with pytest.raises(ValueError, match=r"`condition`.*none for 3 rows"):
         vae.generate(3)
     with pytest.raises(ValueError, match=r"`condition`.*2 for 3 rows"):
         vae.generate(3, condition=np.zeros((2, 2), "float32"))
-    with pytest.raises(ValueError, match=r"`condition`.*StandardNormal"):
+    with pytest.raises(ValueError, match=r"no `condition`.*StandardNormal"):
         tfvae.zoo.vae((3,), 2, hidden=()).generate(1, condition=np.zeros((1, 2)))
     with pytest.raises(tfvae.export.ExportError, match=r"prior.*Conditional"):
         endpoints(vae, ["generate"])
@@ -221,6 +225,14 @@ def test_bad_arguments() -> None:
         priors.VampPrior(encoder, layers.Gamma((2,)), (3,))
     with pytest.raises(ValueError, match="at least 5 examples"):
         priors.VampPrior(encoder, normal, (3,), components=5).start_from(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match=r"`encoder` to emit.*\(6,\).*\(4,\)"):
+        priors.VampPrior(encoder, layers.Normal((3,)), (3,))
+    with pytest.raises(ValueError, match=r"`encoder` to take examples of shape \(5,\)"):
+        priors.VampPrior(encoder, normal, (5,))
+    with pytest.raises(ValueError, match=r"`low` to be less than `high`"):
+        priors.VampPrior(encoder, normal, (3,), low=1.0, high=0.0)
+    with pytest.raises(ValueError, match="not built"):
+        priors.Conditional(keras.Sequential([keras.layers.Dense(4)]), normal)
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match=r"`network` to emit \[batch, 4\]"):
         priors.Conditional(network, normal)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfvae.layers.base import DistributionLayer
 from tfvae.objectives import Capability, Objective
-from tfvae.priors import Prior
+from tfvae.priors import Codebook, Prior
 
 
 def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> None:
@@ -48,7 +48,7 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
             f"Expected a prior that covers the posterior's support, {posterior.support.value}. "
             f"Received: {type(prior).__name__} on {prior.support.value} for the posterior "
             f"{type(posterior).__name__}: their KL divergence would be infinite or undefined. "
-            f"What fits: {_fitting_priors(posterior)}."
+            f"What fits: {fitting_priors(posterior)}."
         )
     # A point has no density whose ratio to the prior's could fail to converge.
     if posterior.has_density and posterior.support < prior.support:
@@ -58,7 +58,7 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
             + (
                 "Its interval moves with the data, so no prior mends this."
                 if posterior.support.moving
-                else f"What fits: {_fitting_priors(posterior)}."
+                else f"What fits: {fitting_priors(posterior)}."
             ),
             stacklevel=3,
         )
@@ -73,6 +73,16 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
         raise ValueError(
             f"Expected a prior with a density, which the objective {_named(objective)} needs. "
             f"Received: {type(prior).__name__}, which has none. {_CAPABILITIES['has_density'][1]}"
+        )
+    if "has_density" in objective.requires and not prior.pointwise:
+        raise ValueError(
+            "Expected a prior whose density can be evaluated at any value: those that the "
+            f"posterior draws. Received: {type(prior).__name__} of a flow without an inverse."
+        )
+    if isinstance(prior, Codebook) and prior.quantizer is not posterior:
+        raise ValueError(
+            "Expected the prior Codebook to hold the codes of the posterior itself. Received: one "
+            "of another layer. Make it of the VAE's posterior: priors.Codebook(posterior)."
         )
     if not likelihood.has_density:
         raise ValueError(
@@ -93,8 +103,7 @@ _CAPABILITIES: dict[Capability, tuple[str, str]] = {
     ),
     "pointwise": (
         "whose density can be evaluated at any value",
-        "Use a flow with an inverse (IAF, RealNVP, NeuralSpline), or an objective with plain "
-        "gradients (ELBO, IWAE).",
+        "Give its steps an inverse, or use an objective with plain gradients (ELBO, IWAE).",
     ),
 }
 
@@ -104,7 +113,7 @@ def _named(objective: Objective) -> str:
     return " + ".join(type(term).__name__ for _, term in terms)
 
 
-def _fitting_priors(posterior: DistributionLayer) -> str:
+def fitting_priors(posterior: DistributionLayer) -> str:
     """Name priors whose support holds the posterior's, as one would write them."""
     shape, support = posterior.event_shape, posterior.support
     exact, families = _FITTING.get((support.kind, *support.bounds), ("", ()))

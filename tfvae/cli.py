@@ -67,6 +67,12 @@ def quickstart(out: str, seed: int) -> None:
     _DEFAULTS["binarize"],
 )
 @support.setting(
+    "scale",
+    float,
+    "Divide the data by this: 1 keeps counts. Automatic for bytes and 0/1 values.",
+    _DEFAULTS["scale"],
+)
+@support.setting(
     "validation",
     support.Number(),
     "Part of the training data to hold out: a fraction, or a number of examples.",

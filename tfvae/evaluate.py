@@ -121,10 +121,11 @@ def _pass(
             raise ValueError(
                 f"Expected a model whose {slot} has a density, without which there is no bound on "
                 f"log p(x). Received: {slot}={type(layer).__name__}. Judge reconstructions with "
-                "vae.evaluate(x), or give the model a prior: vae.fit_prior(x)."
+                "vae.evaluate(x)"
+                + (", or fit another prior: vae.fit_prior(x)." if slot == "prior" else ".")
             )
     examples = feeds.examples(vae.likelihood, x, condition)
-    vae.check_condition(examples)
+    vae.check_condition(examples, "log_marginal(vae, x, condition=c)")
     values, conditions = examples.values(), examples.y if vae.prior.conditional else None
     batch_size = min(batch_size, len(values))
     # Equal chunks, and at most one that is smaller: two traces of the graph, not many.

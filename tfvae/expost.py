@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -10,9 +11,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import feeds, layers, networks, random
+from tfvae.checks import fitting_priors
 from tfvae.data import Examples
+from tfvae.layers.support import Support
 from tfvae.model import VAE
-from tfvae.objectives import Reconstruction
+from tfvae.objectives import Reconstruction, check_choice
 from tfvae.priors import (
     Codebook,
     MixtureOfGaussians,
@@ -73,7 +76,8 @@ def fit_prior(
     Raises:
         ValueError: for an unknown family, a prior of another shape or support, one without
             anything to learn, one without a density, or fewer examples than components.
-        TypeError: if `prior` is neither a name nor a prior.
+        TypeError: if `prior` is neither a name nor a prior, or x is not in memory.
+        FloatingPointError: where the fit becomes NaN.
 
     Example:
         >>> vae = tfvae.zoo.vae((8, 8), latent_dim=2, hidden=(16,))
@@ -87,6 +91,16 @@ def fit_prior(
     """
     check_count("epochs", epochs)
     check_count("batch_size", batch_size)
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(
+            "Expected `learning_rate` to be a positive number. "
+            f"Received: learning_rate={learning_rate!r}."
+        )
+    if not feeds.is_arrays(x):
+        raise TypeError(
+            "Expected `x` to be examples in memory: an array or tfvae.data.Examples. "
+            f"Received: a {type(x).__name__}."
+        )
     examples = feeds.examples(vae.likelihood, x, condition)
     fitted = _start(vae, prior, seed)
     if not (fitted.has_density or isinstance(fitted, SecondStage)):
@@ -99,13 +113,15 @@ def fit_prior(
     objective = vae.objective if fitted.has_density else Reconstruction()
     # Built before the fit: a prior that does not fit the slots is refused at once.
     new = VAE(**copies, prior=fitted, objective=objective, seed=vae.seed, name=vae.name)
-    new.check_condition(examples)
+    for model in (vae, new):
+        model.check_condition(examples, "vae.fit_prior(x, condition=c)")
     draws, conditions = _draws(vae, examples, seed)
     options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "verbose": verbose}
     if isinstance(fitted, SecondStage):
         second = _second_vae(fitted, seed)
         second.compile(keras.optimizers.Adam(learning_rate))
         second.fit(draws, **options)
+        fitted.trainable = False  # nor its parts: without a density no gradient reaches them
     elif isinstance(fitted, MixtureOfGaussians) and len(fitted.event_shape) == 1:
         if len(examples) < fitted.components:
             raise ValueError(
@@ -115,6 +131,11 @@ def fit_prior(
         _fit_mixture(fitted, draws, seed)
     else:
         _ascend(fitted, draws, conditions, learning_rate, seed, options)
+    if not all(np.all(np.isfinite(v.numpy())) for v in fitted.variables):
+        raise FloatingPointError(
+            f"The fit of {type(fitted).__name__} became NaN or infinite. Try a lower "
+            f"learning_rate. Received: learning_rate={learning_rate}."
+        )
     if vae.compiled:
         new.compile_from_config(vae.get_compile_config())
     new.step.assign(vae.step)
@@ -144,6 +165,14 @@ def _start(vae: VAE, prior: Prior | str, seed: int) -> Prior:
                 f"Received: {type(prior).__name__}, which has no trainable weights."
             )
         return copied
+    if isinstance(prior, str):
+        check_choice("prior", prior, get_args(Family))
+        if not vae.posterior.support <= Support.REAL:
+            raise ValueError(
+                f"Expected `prior` to be one on the posterior's {vae.posterior.support.value}, "
+                f"given as a prior. Received: prior={prior!r}, a family on the real numbers. What "
+                f"fits: {fitting_priors(vae.posterior)}."
+            )
     match prior:
         case "mixture":
             return MixtureOfGaussians(shape, covariance="full", seed=seed)
@@ -157,11 +186,6 @@ def _start(vae: VAE, prior: Prior | str, seed: int) -> Prior:
             likelihood = layers.Normal(shape, scale="learned")
             decoder = networks.mlp_decoder(shape, shape, hidden=_WIDE, seed=seed + 1)
             return SecondStage(StandardNormal(shape), decoder, likelihood)
-        case str():
-            raise ValueError(
-                'Expected `prior` to be "mixture", "flow", "normal", "vae" or a prior. '
-                f"Received: prior={prior!r}."
-            )
     raise TypeError(
         f"Expected `prior` to be the name of a family or a prior. Received: prior={prior!r}."
     )
@@ -198,6 +222,7 @@ def _draws(
             condition = tf.constant(examples.y[start : start + 1024])
         parts.append(vae.trace(batch, repeats, key, condition=condition).latents[0].z.numpy())
     z = np.concatenate(parts, axis=1).reshape(-1, *vae.latent_shape)
+    # Not seen here, NaN would only show in what the new model draws.
     if not np.all(np.isfinite(z)):
         raise ValueError("Expected finite latents. Received: NaN or infinity from the encoder.")
     y = examples.y

@@ -258,6 +258,7 @@ def _advice(likelihood: DistributionLayer) -> str:
         steps = support.points - 1
         return (
             f"Divide integers by {steps}, round other data to its levels (np.round({steps} * x) / "
-            f"{steps}), or use the ContinuousBernoulli or Normal likelihood, which take any values."
+            f"{steps}), set the likelihood's `levels`, or use ContinuousBernoulli or Normal, which "
+            "take any values."
         )
     return "Use a likelihood whose support holds the data, such as Normal for real values."

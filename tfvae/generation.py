@@ -49,22 +49,25 @@ def check_request(prior: Prior, rows: int, temperature: float, condition: Any) -
         ValueError: for a temperature that is negative, or other than 1 where the prior is no map
             of base noise, and for conditions that are missing, not asked for, or not one a row.
     """
-    if not (np.isfinite(temperature) and temperature >= 0):
+    number = isinstance(temperature, int | float | np.number)
+    if not (number and np.isfinite(temperature) and temperature >= 0):
         raise ValueError(
             "Expected `temperature` to be a number that is not negative. "
-            f"Received: temperature={temperature}."
+            f"Received: temperature={temperature!r}."
         )
     if temperature != 1 and prior.noise is None:
         raise ValueError(
             f"Expected temperature=1, for the draws of the prior {type(prior).__name__} are no map "
             f"of base noise that it could scale. Received: temperature={temperature}."
         )
-    given = None if condition is None else len(condition)
-    if given != (rows if prior.conditional else None):
+    kind = f"the prior {type(prior).__name__}"
+    if condition is not None and not prior.conditional:
+        raise ValueError(f"Expected no `condition`: {kind} is not conditional. Received: one.")
+    given = 0 if condition is None or not np.ndim(condition) else len(condition)
+    if prior.conditional and given != rows:
         raise ValueError(
-            "Expected `condition` to be one for each row where the prior is conditional, and None "
-            f"where it is not. Received: {'none' if given is None else given} for {rows} rows of "
-            f"the prior {type(prior).__name__}."
+            f"Expected `condition` to be one for each row, as {kind} asks. "
+            f"Received: {given or 'none'} for {rows} rows."
         )
 
 

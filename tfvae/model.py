@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfvae import adapters, layers, random  # noqa: F401, Keras finds what is imported
@@ -97,14 +98,21 @@ class VAE(TraceModel):
     def check_examples(self, examples: Examples) -> None:
         """Refuse a training set without conditions, or too small for the posterior."""
         self.posterior.check_examples(len(examples))
-        self.check_condition(examples)
+        self.check_condition(examples, "vae.fit(x, c)")
 
-    def check_condition(self, examples: Examples) -> None:
-        """Refuse examples without conditions where the prior asks for them."""
-        if self.prior.conditional and examples.y is None:
+    def check_condition(self, examples: Examples, call: str) -> None:
+        """Refuse examples without finite conditions where the prior asks for them."""
+        if not self.prior.conditional:
+            return
+        if examples.y is None:
             raise ValueError(
                 f"Expected conditions for the prior {type(self.prior).__name__}, one for each "
-                "example. Received: x alone. Pass them as y: vae.fit(x, c)."
+                f"example. Received: x alone. Pass them too: {call}."
+            )
+        if examples.y.dtype.kind == "f" and not np.all(np.isfinite(examples.y)):
+            raise ValueError(
+                f"Expected finite conditions for the prior {type(self.prior).__name__}. Received: "
+                f"NaN or infinity among those of {call}."
             )
 
     def unpack(self, data: Any) -> Unpacked:

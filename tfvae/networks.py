@@ -178,14 +178,14 @@ def conv_encoder(
     return keras.Model(inputs, _emit(h, params_shape, init), name=name)
 
 
-def smallest_grid(data_shape: tuple[int, ...], halvings: int) -> tuple[int, int]:
-    """Return the size of an image that was halved so many times, as `conv_encoder` does.
+def smallest_grid(data_shape: tuple[int, ...], filters: tuple[int, ...]) -> tuple[int, int]:
+    """Return the size of an image that `conv_encoder` has halved once for each of `filters`.
 
     Example:
-        >>> smallest_grid((28, 28, 1), 2)
+        >>> smallest_grid((28, 28, 1), (32, 64))
         (7, 7)
     """
-    ladder, _ = _image("data_shape", data_shape, (1,) * halvings, "mlp_encoder")
+    ladder, _ = _image("data_shape", data_shape, filters, "mlp_encoder")
     return ladder[-1]
 
 

@@ -30,6 +30,7 @@ class RunConfig:
         model: a function of :mod:`tfvae.zoo`.
         data: the name of a data set, or the path of one.
         binarize: what a model sees of values in [0, 1]: ``"none"``, ``"threshold"``, ``"dynamic"``.
+        scale: the number to divide the data by, such as 1 to keep counts; None is automatic.
         validation: how much of the training data to hold out: a fraction, a count, or 0.
         epochs: passes over the data.
         batch_size: examples in a step.
@@ -52,6 +53,7 @@ class RunConfig:
     model: str = "vae"
     data: str = "digits"
     binarize: str = "none"
+    scale: float | None = None
     validation: float = 0
     epochs: int = 20
     batch_size: int = 128
@@ -75,6 +77,8 @@ class RunConfig:
             _check(self, name, good, f"a whole number of at least {least}")
         rate = _number(self.learning_rate)
         _check(self, "learning_rate", rate is not None and rate > 0, "a positive number")
+        scale = None if self.scale is None else _number(self.scale)
+        _check(self, "scale", self.scale is None or bool(scale and scale > 0), "a positive number")
         near = did_you_mean(self.fit_prior, PRIORS)
         _check(self, "fit_prior", self.fit_prior in PRIORS, f"one of {', '.join(PRIORS)}", near)
         held_out = _number(self.validation)

@@ -260,6 +260,7 @@ def _load(config: RunConfig) -> Dataset:
         binarize=config.binarize,  # type: ignore[arg-type]
         validation=validation if validation < 1 else int(validation),
         seed=config.seed,
+        scale="auto" if config.scale is None else config.scale,
     )
     if config.fingerprint not in (None, dataset.fingerprint):
         raise data.DataError(

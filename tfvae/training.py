@@ -91,6 +91,9 @@ class TraceModel(keras.Model):
         x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
         return Unpacked(seen=x, target=x, weight=weight)
 
+    def check_condition(self, examples: Examples, call: str) -> None:
+        """Refuse examples without conditions where the model asks for them; `call` has them."""
+
     def check_examples(self, examples: Examples) -> None:
         """Refuse a training set in memory that a slot cannot be fitted to."""
 
@@ -395,6 +398,7 @@ class TraceModel(keras.Model):
             return data
         y, weight = (*rest, None, None)[:2]
         examples = feeds.examples(self.likelihood, head, y, weight, argument="validation_data")
+        self.check_condition(examples, "validation_data=(x, c)")
         return feeds.keras_arguments(examples)
 
 

@@ -34,7 +34,8 @@ class FlowStep(keras.layers.Layer):
 
     Attributes:
         params_size: how many numbers the step reads of each last axis, from the encoder network.
-        invertible: there is an inverse. Without one, densities are known of own draws only.
+        invertible: there is an inverse; False, or no :meth:`inverse`, where there is none.
+            Without one, densities are known of own draws only.
 
     Example:
         >>> class Shift(tfvae.layers.FlowStep):
@@ -140,7 +141,7 @@ class FlowLayer(DistributionLayer):
         self.flow = list(flow)
         for step in self.flow:  # a frozen layer that is loaded has frozen steps
             step.trainable = trainable
-        self.pointwise = all(step.invertible for step in flow)
+        self.pointwise = all(_has_inverse(step) for step in flow)
 
     @property
     def block_sizes(self) -> tuple[int, ...]:
@@ -263,7 +264,7 @@ class FlowDistribution(tfd.Distribution):  # type: ignore[misc, name-defined]
         if self._own is not None and value is self._own[0]:
             return self._own[1]
         if not self._layer.pointwise:
-            lost = next(step for step in self._layer.flow if not step.invertible)
+            lost = next(step for step in self._layer.flow if not _has_inverse(step))
             raise NotImplementedError(
                 f"Expected a draw of {type(self._layer).__name__} as its `draw` returned it, for "
                 f"its step {type(lost).__name__} has no inverse. Received: another value. Use a "
@@ -280,6 +281,10 @@ def check_count(argument: str, value: int, minimum: int = 1) -> int:
             f"Received: {argument}={value!r}."
         )
     return value
+
+
+def _has_inverse(step: FlowStep) -> bool:
+    return step.invertible and type(step).inverse is not FlowStep.inverse
 
 
 def _log_normal(noise: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ Example:
 from tfvae.objectives.base import Capability as Capability
 from tfvae.objectives.base import Objective as Objective
 from tfvae.objectives.base import WeightedSum as WeightedSum
+from tfvae.objectives.base import check_choice as check_choice
 from tfvae.objectives.base import check_samples as check_samples
 from tfvae.objectives.codes import CodeNorm as CodeNorm
 from tfvae.objectives.disentangling import DIP as DIP

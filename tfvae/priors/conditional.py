@@ -61,6 +61,11 @@ class Conditional(Prior):
         self.network = network
         self.layer = layer
         self._take_after(layer)
+        if not network.built:
+            raise ValueError(
+                "Expected a `network` that knows the shape of its input. Received: one that is not "
+                "built. Begin it with keras.Input(shape)."
+            )
         emitted = tuple(network.output_shape[1:])
         if emitted != layer.params_shape:
             raise ValueError(

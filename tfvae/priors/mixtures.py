@@ -198,6 +198,10 @@ class VampPrior(Prior):
                 "Expected a posterior with a density at any value and a map from noise to draws, "
                 f"of which a VampPrior is a mixture. Received: {type(posterior).__name__}."
             )
+        if low is not None and high is not None and not low < high:
+            raise ValueError(
+                f"Expected `low` to be less than `high`. Received: low={low!r}, high={high!r}."
+            )
         super().__init__(posterior.event_shape, name=name, dtype=dtype, trainable=trainable)
         self.encoder, self.posterior = encoder, posterior
         self.data_shape = check_event_shape(data_shape)
@@ -209,6 +213,18 @@ class VampPrior(Prior):
             initializer=lambda shape, dtype: tf.constant(self._initial(shape), dtype),
             name="pseudo_inputs",
         )
+        try:
+            emitted = tuple(encoder(tf.zeros([1, *self.data_shape])).shape[1:])
+        except Exception as error:  # whatever a layer of the user's raises
+            raise ValueError(
+                f"Expected `encoder` to take examples of shape {self.data_shape}, as data_shape "
+                f"says. Received: one that failed on zeros: {str(error).splitlines()[0]}"
+            ) from error
+        if emitted != posterior.params_shape:
+            raise ValueError(
+                f"Expected `encoder` to emit the parameters of {type(posterior).__name__}, shape "
+                f"{posterior.params_shape}. Received: one that emits shape {emitted}."
+            )
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -223,6 +239,8 @@ class VampPrior(Prior):
                 f"Expected `x` to be at least {self.components} examples of shape "
                 f"{self.data_shape}, one for each component. Received: x of shape {x.shape}."
             )
+        if not np.all(np.isfinite(x)):
+            raise ValueError("Expected `x` to be finite. Received: NaN or infinity.")
         self.pseudo_inputs.assign(x[np.linspace(0, len(x) - 1, self.components).astype(int)])
 
     def call(self, condition: tf.Tensor | None = None) -> Any:

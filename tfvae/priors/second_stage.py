@@ -19,7 +19,7 @@ class SecondStage(Prior):
 
     A first VAE's aggregate posterior is not its prior; a second one, trained on the first one's
     latents, draws from it. There is no density in closed form, so no ELBO is reported of a model
-    with this prior. :meth:`tfvae.VAE.fit_prior` trains one.
+    with this prior, and no gradient reaches its weights. :meth:`tfvae.VAE.fit_prior` trains one.
 
     Args:
         prior: the second VAE's, p(u).

@@ -126,7 +126,9 @@ def _check_network_options(
     network: str, hidden: tuple[int, ...] | None, filters: tuple[int, ...] | None
 ) -> None:
     if network not in ("mlp", "conv"):
-        raise ValueError(f'Expected `network` to be "mlp" or "conv". Received: {network!r}.')
+        raise ValueError(
+            f'Expected `network` to be "mlp" or "conv". Received: network={network!r}.'
+        )
     if network == "mlp" and filters is not None:
         raise ValueError(
             'Expected `filters` only with network="conv". '

@@ -102,7 +102,7 @@ def vq_vae(
     shape: tuple[int, ...] = (positions, latent_dim)
     if options.get("network") == "conv":
         stages = options.get("filters") or (32, 64)
-        shape = (*tfvae.networks.smallest_grid(data_shape, len(stages)), latent_dim)
+        shape = (*tfvae.networks.smallest_grid(data_shape, stages), latent_dim)
     seed = options.get("seed", 0)
     posterior = tfvae.layers.VectorQuantizer(shape, codes=codes, seed=seed, name="posterior")
     prior = tfvae.priors.Codebook(posterior, learn=True, name="prior")

@@ -73,6 +73,7 @@ def discretized_logistic_vae(
     latent_dim: int = 64,
     *,
     components: int = 5,
+    levels: int = 256,
     **options: Unpack[NetworkOptions],
 ) -> tfvae.VAE:
     """Discretised-logistic-mixture VAE: 8-bit images, channels coupled.
@@ -81,6 +82,7 @@ def discretized_logistic_vae(
         data_shape: the shape of one example.
         latent_dim: the number of latent variables.
         components: of the mixture at each pixel.
+        levels: how many grey levels the data have, evenly spaced from 0 to 1.
         **options: as of :func:`vae`.
 
     Returns:
@@ -91,6 +93,6 @@ def discretized_logistic_vae(
     Reference: Salimans, Karpathy, Chen and Kingma (2017), PixelCNN++, arXiv:1701.05517.
     """
     likelihood = tfvae.layers.DiscretizedLogisticMixture(
-        tuple(data_shape), components=components, name="likelihood"
+        tuple(data_shape), components=components, levels=levels, name="likelihood"
     )
     return vae(data_shape, latent_dim, likelihood=likelihood, **options)
