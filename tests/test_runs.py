@@ -275,6 +275,19 @@ def test_a_prior_is_fitted_after_training(config: RunConfig, run: Run, tmp_path:
         dataclasses.replace(config, fit_prior="mixtures")
 
 
+def test_counts_are_kept_when_asked(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).poisson(20.0, (40, 6))
+    np.savez(tmp_path / "counts.npz", x_train=counts, x_test=counts[:8])
+    config = RunConfig(
+        model="count_vae", data=str(tmp_path / "counts.npz"), scale=1, epochs=1,
+        options={"latent_dim": 2, "hidden": (8,)},
+    )  # fmt: skip
+    run = runs.train(config, tmp_path / "run", verbose=False)
+    assert run.data().train.x.max() == counts.max()
+    with pytest.raises(RunError, match=r"`scale`.*positive number.*-1"):
+        dataclasses.replace(config, scale=-1)
+
+
 def test_progress_and_rare_saves_change_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
