@@ -178,6 +178,15 @@ class _VonMisesFisher(tfp.distributions.VonMisesFisher):
         return _at_quantile(uniform, normal, self.mean_direction, self.concentration)
 
 
+@tfd.RegisterKL(_VonMisesFisher, _VonMisesFisher)
+def _kl_von_mises_fisher(
+    q: _VonMisesFisher, p: _VonMisesFisher, name: str | None = None
+) -> tf.Tensor:
+    """Log p is linear in x, so its mean is its value at q's mean."""
+    inner = tf.reduce_sum(p.mean_direction * q.mean(), axis=-1)
+    return p._angle().log_normaliser() + p.concentration * (1.0 - inner) - q.entropy()
+
+
 class _PowerSpherical(tfp.distributions.PowerSpherical):
     """TFP's, but finite at the poles in float32, where its draws have infinite gradients."""
 
