@@ -405,7 +405,18 @@ def test_float64_under_its_policy(name: str, float64: None) -> None:
     assert draw(layer, params_of(layer, 2), 1).dtype == tf.float64
 
 
-@every_layer
+# Compiling takes seconds: one of each way to draw, and the others among the slow tests.
+COMPILED = {
+    "bernoulli", "categorical", "concrete", "discretized_logistic_mixture", "gamma", "iaf",
+    "logistic", "mixture_of_gaussians_full", "multivariate_student_t", "normal", "student_t",
+    "von_mises_fisher", "weibull",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in COMPILED else pytest.param(name, marks=pytest.mark.slow) for name in LAYERS],
+)
 def test_compiled_by_xla(name: str) -> None:
     layer = LAYERS[name]()
     params = params_of(layer, 4)
