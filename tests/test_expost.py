@@ -98,6 +98,7 @@ def test_the_new_model_is_evaluated_saved_trained_and_exported(
     np.testing.assert_allclose(rows["z"], new.generate(5).z, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_second_stage_draws_and_reports_no_bound(trained: Any, tmp_path: Path) -> None:
     vae, x = trained
     new = vae.fit_prior(x, "vae", epochs=12, learning_rate=3e-3)

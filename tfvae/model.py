@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -279,11 +281,13 @@ class VAE(TraceModel):
         sample = draw_rows(self.likelihood, seed, random.OBSERVATION, params)
         return Generated(z, self.likelihood.mean(params), sample)
 
-    @tf.function(reduce_retracing=True)
-    def _generate(
-        self, seed: tf.Tensor, temperature: tf.Tensor, condition: tf.Tensor | None
-    ) -> Generated:
-        return self.generate_rows(seed, temperature, condition)
+    @functools.cached_property
+    def _generate(self) -> Callable[..., Generated]:
+        """Rows, compiled: a function of this model's own, which goes when it goes."""
+        compiled: Callable[..., Generated] = tf.function(
+            self.generate_rows, reduce_retracing=True, autograph=False
+        )
+        return compiled
 
     def export(self, path: str | Path, **kwargs: Any) -> Path:
         """Export a verified generator for TF Serving and ONNX Runtime.
