@@ -172,5 +172,8 @@ def test_bad_arguments(trained: Any) -> None:
     with pytest.raises(ValueError, match="finite"):
         vae.fit_prior(np.full((4, 2), np.nan, "float32"))
     mixture = layers.MixtureOfGaussians((2,), components=2)
+    second = priors.SecondStage(vae.prior, vae.decoder, vae.likelihood)
+    with pytest.raises(ValueError, match=r"prior with a density.*SecondStage.*another prior"):
+        tfvae.zoo.vae((2,), 2, hidden=(), prior=second)
     with pytest.raises(ValueError, match="no mixture"):
         priors.SecondStage(vae.prior, vae.decoder, mixture)

@@ -247,6 +247,11 @@ def test_priors_that_fit_are_named() -> None:
         tfvae.zoo.vae((4,), 3, posterior="Dirichlet")
     with pytest.raises(ValueError, match=r"What fits: .*layers\.Bernoulli\(\(3,\)\)"):
         tfvae.zoo.vae((4,), 3, posterior="Bernoulli")
+    codes, others = (layers.VectorQuantizer((1, 3), codes=4) for _ in range(2))
+    with pytest.raises(ValueError, match=r"What fits: priors\.Codebook\(posterior\)"):
+        tfvae.zoo.vae((4,), (1, 3), posterior=codes, prior=priors.StandardNormal((1, 3)))
+    with pytest.raises(ValueError, match="codes of the posterior itself"):
+        tfvae.zoo.vae((4,), (1, 3), posterior=codes, prior=priors.Codebook(others))
     with pytest.warns(UserWarning, match=r"What fits: priors\.Uniform\(\(3,\)\)"):
         tfvae.zoo.vae((4,), 3, posterior="Beta")
     tfvae.zoo.vae((4,), 3, posterior="Beta", prior=priors.Uniform((3,)))

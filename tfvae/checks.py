@@ -72,7 +72,8 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
     if "has_density" in objective.requires and not prior.has_density:
         raise ValueError(
             f"Expected a prior with a density, which the objective {_named(objective)} needs. "
-            f"Received: {type(prior).__name__}, which has none. {_CAPABILITIES['has_density'][1]}"
+            f"Received: {type(prior).__name__}, which has none. Use another prior, or an objective "
+            "made of Reconstruction and penalties."
         )
     if "has_density" in objective.requires and not prior.pointwise:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import keras
 import tensorflow as tf
@@ -19,10 +19,13 @@ class Prior(DistributionLayer):
 
     Attributes:
         conditional: whether the prior is p(z|c), and c is asked for wherever it is used.
+        parts: the constructor's arguments that are layers or networks; where there are some, the
+            event's shape comes from one of them.
     """
 
     blocks = 0
     conditional: bool = False
+    parts: ClassVar[tuple[str, ...]] = ()
 
     @property
     def params_shape(self) -> tuple[int, ...]:
@@ -50,6 +53,21 @@ class Prior(DistributionLayer):
         """Scale base noise by temperatures that broadcast to it, as ``generate`` asks."""
         assert self.noise is not None
         return random.tempered(self.noise, noise, temperature, self.choices)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, its parts serialised by Keras."""
+        config = super().get_config()
+        if self.parts:
+            del config["event_shape"]
+        return config | {
+            name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self.parts
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Rebuild a prior from :meth:`get_config`; in a model, with the parts that it shares."""
+        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in cls.parts}
+        return cls(**config | parts)
 
 
 @keras.saving.register_keras_serializable("tfvae.priors")

@@ -51,6 +51,7 @@ class Codebook(Prior):
     noise = "uniform"
     support = Support.CODES
     reparameterised = False
+    parts = ("quantizer",)
 
     def __init__(
         self,
@@ -94,13 +95,4 @@ class Codebook(Prior):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        config = super().get_config()
-        del config["event_shape"]
-        quantizer = keras.saving.serialize_keras_object(self.quantizer)
-        return {**config, "quantizer": quantizer, "learn": self.learn}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Codebook:
-        """Rebuild a prior from :meth:`get_config`; in a model, with the posterior's own layer."""
-        quantizer = keras.saving.deserialize_keras_object(config["quantizer"])
-        return cls(**{**config, "quantizer": quantizer})
+        return {**super().get_config(), "learn": self.learn}

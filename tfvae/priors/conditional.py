@@ -42,6 +42,7 @@ class Conditional(Prior):
     """
 
     conditional = True
+    parts = ("network", "layer")
 
     def __init__(
         self,
@@ -86,22 +87,6 @@ class Conditional(Prior):
     def transform(self, noise: tf.Tensor, params: tf.Tensor | None = None) -> tf.Tensor:
         """Map base noise as the layer does, given the condition."""
         return self.layer.transform(noise, self._params(params))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        config = super().get_config()
-        del config["event_shape"]
-        parts = {"network": self.network, "layer": self.layer}
-        return config | {k: keras.saving.serialize_keras_object(v) for k, v in parts.items()}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Conditional:
-        """Rebuild a prior from :meth:`get_config`."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("network", "layer")
-        }
-        return cls(**config | parts)
 
     def _params(self, condition: tf.Tensor | None) -> tf.Tensor:
         if condition is None:

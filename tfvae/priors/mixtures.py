@@ -52,6 +52,8 @@ class MixtureOfGaussians(Parametric):
         arXiv:1611.02648.
     """
 
+    parts = ()  # the layer is made of the other arguments
+
     def __init__(
         self,
         event_shape: tuple[int, ...] | int,
@@ -125,15 +127,9 @@ class MixtureOfGaussians(Parametric):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         config = super().get_config()
-        for name in ("layer", "values"):
-            del config[name]
-        own = ("event_shape", "components", "covariance", "spread", "seed")
+        del config["values"]
+        own = ("components", "covariance", "spread", "seed")
         return {**config, **{name: getattr(self, name) for name in own}}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MixtureOfGaussians:
-        """Rebuild a prior from :meth:`get_config`."""
-        return cls(**config)
 
 
 @keras.saving.register_keras_serializable("tfvae.priors")
@@ -174,6 +170,8 @@ class VampPrior(Prior):
     References:
         Tomczak and Welling (2018), VAE with a VampPrior, arXiv:1705.07120.
     """
+
+    parts = ("encoder", "posterior")
 
     def __init__(
         self,
@@ -259,24 +257,8 @@ class VampPrior(Prior):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        config = super().get_config()
-        del config["event_shape"]
-        parts = {"encoder": self.encoder, "posterior": self.posterior}
         own = ("data_shape", "components", "low", "high", "seed")
-        return {
-            **config,
-            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
-            **{name: getattr(self, name) for name in own},
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> VampPrior:
-        """Rebuild a prior from :meth:`get_config`."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("encoder", "posterior")
-        }
-        return cls(**{**config, **parts, "data_shape": tuple(config["data_shape"])})
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
     def _params(self) -> tf.Tensor:
         x = tf.convert_to_tensor(self.pseudo_inputs)

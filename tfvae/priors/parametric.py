@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -43,6 +43,8 @@ class Parametric(Prior):
         >>> np.round(prior(None).mean(), 3)
         array([0.5, 0.5, 0.5], dtype=float32)
     """
+
+    parts: ClassVar[tuple[str, ...]] = ("layer",)
 
     def __init__(
         self,
@@ -89,17 +91,8 @@ class Parametric(Prior):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        config = super().get_config()
-        del config["event_shape"]
         values = {name: np.asarray(value).tolist() for name, value in self.values.items()}
-        layer = keras.saving.serialize_keras_object(self.layer)
-        return {**config, "layer": layer, "learn": self.learn, "values": values}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Parametric:
-        """Rebuild a prior from :meth:`get_config`."""
-        layer = keras.saving.deserialize_keras_object(config["layer"])
-        return cls(**{**config, "layer": layer})
+        return {**super().get_config(), "learn": self.learn, "values": values}
 
 
 def _raw_outputs(

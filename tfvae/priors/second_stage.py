@@ -43,6 +43,7 @@ class SecondStage(Prior):
     """
 
     has_density = False
+    parts = ("prior", "decoder", "likelihood")
 
     def __init__(
         self,
@@ -91,23 +92,6 @@ class SecondStage(Prior):
         assert self.noise is not None
         noise = random.noise(self.noise, seed, 1, n, self.noise_shape, self.choices)[0]
         return self.transform(noise)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        config = super().get_config()
-        del config["event_shape"]
-        return config | {
-            name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _PARTS
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> SecondStage:
-        """Rebuild a prior from :meth:`get_config`."""
-        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in _PARTS}
-        return cls(**config | parts)
-
-
-_PARTS = ("prior", "decoder", "likelihood")
 
 
 class _Drawn(tfd.Distribution):  # type: ignore[misc, name-defined]
