@@ -1,9 +1,12 @@
+from .client import Client as Client
 from .errors import ExportError as ExportError
 from .manifest import Check as Check
 from .manifest import Manifest as Manifest
 from .pipeline import export as export
+from .processing import Processing as Processing
 from .runtime import LoadedExport as LoadedExport
 from .runtime import load as load
+from .serving import serve_config as serve_config
 from .verification import Report as Report
 from .verification import verify as verify
 from .verification import verify_all as verify_all

@@ -1,8 +1,8 @@
-"""What an export can be asked: pure tensor functions, described once.
+"""What an export can be asked, described once.
 
 The tuple that :func:`endpoints` returns is the only list there is. SavedModel signatures, ONNX
-files, the manifest, the test vectors and the verification are all made from it, so a new endpoint
-is one builder and one line in ``_BUILDERS``.
+files, the manifest, the test vectors, the warm-up and the verification are all made from it, so a
+new endpoint is one builder and one line in ``_ENDPOINTS``.
 
 Every endpoint is a function of a batch, row by row, in plain TensorFlow operations: no TFP
 distribution, no Keras object and no random operation is left in its graph.
@@ -11,26 +11,21 @@ distribution, no Keras object and no random operation is left in its graph.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfvae.generation import Generative
+from tfvae.layers.base import DistributionLayer
+
+from .endpoint import Arrays, Definition, Endpoint, Values, trace
 from .errors import ExportError, did_you_mean
-from .manifest import EndpointRecord, Tensor
-
-if TYPE_CHECKING:
-    from tfvae.layers import DistributionLayer
-    from tfvae.model import VAE
-
-Arrays = dict[str, npt.NDArray[Any]]
-# The smallest and the largest value, and whether values are discrete.
-Range = tuple[tuple[float | None, float | None], bool]
-_ANYTHING: Range = ((None, None), False)
+from .manifest import Tensor
+from .subject import Subject
 
 SERVING_DEFAULT = "serving_default"
 
@@ -39,65 +34,14 @@ _EDGE_LATENTS = (0.0, 6.0, -6.0)
 _EDGE_SEEDS = (0, -1, 2**63 - 1, -(2**63))
 _TEMPERATURES = (1.0, 0.7, 0.0)
 
-# Operations that draw from a state or from a seed fixed in the graph.
-_RANDOM_OPS = ("Random", "Multinomial", "ParameterizedTruncatedNormal")
 
-
-@dataclasses.dataclass(frozen=True)
-class Endpoint:
-    """A pure tensor function of a batch, and what is known about it.
-
-    Attributes:
-        name: what it is called by.
-        description: one sentence, for the manifest.
-        inputs: its arguments, in order.
-        outputs: what it returns, in order.
-        function: a ``tf.function`` from tensors to a dictionary of tensors.
-        reference: the same from arrays to arrays, by Keras's own methods, as the truth that
-            exports are held against.
-        examples: `count` rows of inputs to test it with.
-        signatures: the SavedModel signatures it answers to.
-        minimum_opset: the ONNX operator set its operations need.
-    """
-
-    name: str
-    description: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    function: Any
-    reference: Callable[..., Arrays]
-    examples: Callable[[int], Arrays]
-    signatures: tuple[str, ...]
-    minimum_opset: int
-
-    @property
-    def concrete(self) -> Any:
-        """The traced function; tracing happens once."""
-        return self.function.get_concrete_function()
-
-    @property
-    def variables(self) -> tuple[tf.Variable, ...]:
-        """The raw ``tf.Variable``s that the function reads."""
-        return tuple(self.concrete.variables)
-
-    @property
-    def record(self) -> EndpointRecord:
-        """What the manifest says about it."""
-        return EndpointRecord(
-            name=self.name,
-            description=self.description,
-            inputs=self.inputs,
-            outputs=self.outputs,
-            signatures=self.signatures,
-            onnx=f"onnx/{self.name}.onnx",
-        )
-
-
-def endpoints(vae: VAE, names: Iterable[str] | None = None) -> tuple[Endpoint, ...]:
+def endpoints(
+    subject: Subject | Generative, names: Iterable[str] | None = None
+) -> tuple[Endpoint, ...]:
     """Return the endpoints of a model.
 
     Args:
-        vae: a built model.
+        subject: what is exported; or a built VAE or Generator, with all else as it is by default.
         names: which ones; by default all that the model's slots allow.
 
     Raises:
@@ -107,199 +51,276 @@ def endpoints(vae: VAE, names: Iterable[str] | None = None) -> tuple[Endpoint, .
     Example:
         >>> vae = tfvae.zoo.vae((8, 8), latent_dim=2, hidden=(16,))
         >>> [endpoint.name for endpoint in endpoints(vae)]
-        ['decode', 'generate']
+        ['decode', 'generate', 'encode', 'reconstruct', 'score']
     """
+    subject = subject if isinstance(subject, Subject) else Subject(subject)
     if names is None:
-        return tuple(build(vae) for name, build in _BUILDERS.items() if not _obstacle(vae, name))
-    wanted = tuple(dict.fromkeys((names,) if isinstance(names, str) else names))
+        wanted = tuple(name for name in _ENDPOINTS if not _obstacle(subject.model, name))
+    else:
+        wanted = _named(subject.model, (names,) if isinstance(names, str) else names)
+    return tuple(_built(subject, name) for name in wanted)
+
+
+def _named(model: Generative, names: Iterable[str]) -> tuple[str, ...]:
+    """Check names that were asked for."""
+    wanted = tuple(dict.fromkeys(names))
     if not wanted:
         raise ExportError(
-            f"Expected `endpoints` to name some of {', '.join(_BUILDERS)}. Received: none."
+            f"Expected `endpoints` to name some of {', '.join(_ENDPOINTS)}. Received: none."
         )
     for name in wanted:
-        if name not in _BUILDERS:
+        if name not in _ENDPOINTS:
             raise ExportError(
-                f"Expected `endpoints` to be among {', '.join(_BUILDERS)}. "
-                f"Received: {name!r}.{did_you_mean(name, _BUILDERS)}"
+                f"Expected `endpoints` to be among {', '.join(_ENDPOINTS)}. "
+                f"Received: {name!r}.{did_you_mean(name, _ENDPOINTS)}"
             )
-        if obstacle := _obstacle(vae, name):
-            raise ExportError(obstacle)
-    return tuple(_BUILDERS[name](vae) for name in wanted)
+        if obstacle := _obstacle(model, name):
+            others = tuple(each for each in _ENDPOINTS if not _obstacle(model, each))
+            raise ExportError(f"{obstacle} Export the other endpoints: endpoints={others!r}.")
+    return wanted
 
 
-def _obstacle(vae: VAE, name: str) -> str:
-    """Say which slot does not allow an endpoint, or nothing."""
-    if name != "generate":
+def _obstacle(model: Generative, name: str) -> str:
+    """Say what does not allow an endpoint, or nothing."""
+    if name == "decode":
         return ""
-    if vae.prior.conditional:
+    if name == "generate":
+        for slot in ("prior", "likelihood"):
+            layer = getattr(model, slot)
+            if layer.noise is None:
+                return (
+                    f"Expected a {slot} with a portable sampler for the endpoint 'generate'. "
+                    f"Received: {slot}={type(layer).__name__}, which has no map from base noise "
+                    "to draws. Write its `transform` and `noise`."
+                )
+        return ""
+    if not hasattr(model, "encoder"):
         return (
-            "Expected a prior without a condition for the endpoint 'generate'. "
-            f"Received: prior={type(vae.prior).__name__}. Export the other endpoints: "
-            "endpoints=('decode',)."
+            f"Expected a model with an encoder for the endpoint {name!r}. "
+            f"Received: a {type(model).__name__}, which has none."
         )
-    for slot in ("prior", "likelihood"):
-        layer = getattr(vae, slot)
-        if layer.noise is None:
-            return (
-                f"Expected a {slot} with a portable sampler for the endpoint 'generate'. "
-                f"Received: {slot}={type(layer).__name__}, which has no map from base noise to "
-                "draws. Write its `transform` and `noise`, or export the other endpoints: "
-                "endpoints=('decode',)."
-            )
+    if name == "score" and (obstacle := model.score_obstacle()):  # type: ignore[attr-defined]
+        return f"The endpoint 'score' is not defined. {obstacle}"
     return ""
 
 
-def _decode(vae: VAE) -> Endpoint:
+def _decode(subject: Subject) -> Definition:
+    model, client = subject.model, subject.processing
+
     def parameters(params: Any) -> dict[str, Any]:
-        return {"mean": vae.likelihood.mean(params), **vae.likelihood.parameters(params)}
+        mean = client.to_client(model.likelihood.mean(params))
+        return {"mean": mean, **model.likelihood.parameters(params)}
 
     def decode(z: tf.Tensor) -> dict[str, tf.Tensor]:
-        return parameters(vae.decoder(z, training=False))
+        return parameters(model.decoder(z, training=False))
 
-    def reference(z: npt.NDArray[Any]) -> Arrays:
-        return parameters(vae.decoder_params(tf.constant(z)))
+    def reference(z: npt.NDArray[Any]) -> dict[str, Any]:
+        return parameters(model.decoder_params(tf.constant(z)))
 
     def examples(count: int) -> Arrays:
-        z = np.random.default_rng(0).standard_normal((count, *vae.latent_shape), np.float32)
+        z = np.random.default_rng(0).standard_normal((count, *model.latent_shape), np.float32)
         for row, value in zip(z, _EDGE_LATENTS, strict=False):
             row[...] = value
         return {"z": z}
 
-    return _endpoint(
-        name="decode",
+    return Definition(
         description="Latents z to the mean and the parameters of p(x|z).",
-        inputs=(Tensor("z", (None, *vae.latent_shape), "float32"),),
+        inputs=(Tensor("z", (None, *model.latent_shape), "float32"),),
         function=decode,
         reference=reference,
         examples=examples,
-        ranges={"mean": _mean_range(vae.likelihood)},
-        signatures=(SERVING_DEFAULT, "decode"),
-        minimum_opset=15,
+        values={"mean": _data(subject)},
     )
 
 
-def _generate(vae: VAE) -> Endpoint:
-    def generate(seed: tf.Tensor, temperature: tf.Tensor) -> dict[str, tf.Tensor]:
-        return dict(vae.generate_rows(seed, temperature)._asdict())
+def _generate(subject: Subject) -> Definition:
+    model, client = subject.model, subject.processing
+    likelihood = model.likelihood
 
-    def reference(seed: npt.NDArray[Any], temperature: npt.NDArray[Any]) -> Arrays:
+    def outputs(drawn: Any) -> dict[str, Any]:
+        data = {name: client.to_client(getattr(drawn, name)) for name in ("mean", "sample")}
+        return {"z": drawn.z, **data}
+
+    def generate(seed: tf.Tensor, temperature: tf.Tensor, *condition: tf.Tensor) -> Any:
+        given = [subject.to_condition(value) for value in condition]
+        return outputs(model.generate_rows(seed, temperature, *given))
+
+    def reference(
+        seed: npt.NDArray[Any], temperature: npt.NDArray[Any], **condition: npt.NDArray[Any]
+    ) -> dict[str, Any]:
         # The public method takes one temperature: one call for each, rows put back in place.
-        outputs: Arrays = {}
+        parts: dict[str, Any] = {}
         for value in np.unique(temperature):
             rows = temperature == value
-            drawn = vae.generate(seeds=seed[rows], temperature=float(value))
-            for name, part in drawn._asdict().items():
+            given = {name: subject.to_condition(each[rows]) for name, each in condition.items()}
+            drawn = model.generate(seeds=seed[rows], temperature=float(value), **given)
+            for name, part in outputs(drawn).items():
                 array = np.asarray(part)
-                whole = outputs.setdefault(
-                    name, np.empty((len(seed), *array.shape[1:]), array.dtype)
-                )
+                whole = parts.setdefault(name, np.empty((len(seed), *array.shape[1:]), array.dtype))
                 whole[rows] = array
-        return outputs
+        return parts
 
     def examples(count: int) -> Arrays:
-        seed = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, count, endpoint=True)
-        seed[: len(_EDGE_SEEDS)] = _EDGE_SEEDS[:count]
-        return {"seed": seed, "temperature": np.resize(np.array(_TEMPERATURES, np.float32), count)}
+        seeds = {"seed": _seeds(count)}
+        return seeds | {
+            "temperature": np.resize(np.array(_TEMPERATURES, np.float32), count),
+            **subject.condition_examples(count),
+        }
 
-    return _endpoint(
-        name="generate",
+    continuous = "levels" if client.rounds else "values"
+    drawn_by_parts = likelihood.support.discrete or likelihood.choices
+    return Definition(
         description=(
             "Draws: row i is a function of seed[i] and temperature[i] alone. `temperature` "
             "scales the prior's noise; `mean` is that of p(x|z), `sample` a draw from it."
         ),
         inputs=(
             Tensor("seed", (None,), "int64"),
-            Tensor("temperature", (None,), "float32", bounds=(0.0, None)),
+            Tensor("temperature", (None,), "float32", bounds=(0.0, None), default=1.0),
+            *subject.condition_inputs,
         ),
         function=generate,
         reference=reference,
         examples=examples,
-        ranges={
-            "z": _range(vae.prior),
-            "mean": _mean_range(vae.likelihood),
-            "sample": _range(vae.likelihood),
+        values={
+            "z": Values(_bounds(model.prior), "rows" if _by_parts(model.prior) else "values"),
+            "mean": _data(subject),
+            "sample": Values(_data(subject).bounds, "flips" if drawn_by_parts else continuous),
         },
-        signatures=("generate",),
-        minimum_opset=18,  # BitwiseAnd, BitwiseXor
     )
 
 
-# In the order in which they are listed and run.
-_BUILDERS: dict[str, Callable[[VAE], Endpoint]] = {"decode": _decode, "generate": _generate}
+def _encode(subject: Subject) -> Definition:
+    model: Any = subject.model
+    posterior = model.posterior
+    spread = _has_stddev(posterior)
+
+    def encode(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        params = model.encoder(model.as_data(subject.processing.to_model(x)), training=False)
+        outputs = {"mean": posterior.mean(params)}
+        return outputs | ({"stddev": posterior(params).stddev()} if spread else {})
+
+    # The mean of a vector-quantised code is the code itself.
+    compare = "rows" if posterior.support.kind == "codes" else "scale"
+    return Definition(
+        description=(
+            "Data x to the mean "
+            + ("and standard deviation of q(z|x)." if spread else "of q(z|x).")
+        ),
+        inputs=(_x(subject),),
+        function=encode,
+        reference=lambda x: encode(tf.constant(x)),
+        examples=lambda count: {"x": subject.data_examples(count)},
+        values={"mean": Values(compare=compare), "stddev": Values((0.0, None))},
+    )
 
 
-def _endpoint(
-    *,
-    name: str,
-    inputs: tuple[Tensor, ...],
-    function: Callable[..., dict[str, tf.Tensor]],
-    reference: Callable[..., Arrays],
-    ranges: dict[str, Range],
-    **known: Any,
-) -> Endpoint:
-    """Trace a function and learn its outputs' names, shapes and dtypes from the graph."""
+def _reconstruct(subject: Subject) -> Definition:
+    model: Any = subject.model
+    client = subject.processing
 
-    # `wraps` keeps the arguments' names, which become the names of both formats' inputs.
-    @functools.wraps(function)
-    def cast(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {key: _float32(value) for key, value in function(*tensors).items()}
+    def reconstruct(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"mean": client.to_client(model.reconstruct(client.to_model(x)))}
 
-    def recorded(**arguments: npt.NDArray[Any]) -> Arrays:
-        return {key: np.asarray(_float32(value)) for key, value in reference(**arguments).items()}
+    compare = "rows" if model.posterior.support.kind == "codes" else _data(subject).compare
+    return Definition(
+        description="Data x to the mean of p(x|z) at the mean of q(z|x).",
+        inputs=(_x(subject),),
+        function=reconstruct,
+        reference=lambda x: reconstruct(tf.constant(x)),
+        examples=lambda count: {"x": subject.data_examples(count)},
+        values={"mean": Values(_data(subject).bounds, compare)},
+    )
 
-    signature = [tf.TensorSpec(spec.shape, spec.dtype, spec.name) for spec in inputs]
-    traced = tf.function(cast, input_signature=signature, autograph=False)
+
+def _score(subject: Subject) -> Definition:
+    model: Any = subject.model
+    samples, client = subject.samples, subject.processing
+
+    def score(x: tf.Tensor, seed: tf.Tensor, *condition: tf.Tensor) -> dict[str, tf.Tensor]:
+        given = [subject.to_condition(value) for value in condition]
+        return dict(model.score_rows(client.to_model(x), seed, *given, samples=samples)._asdict())
+
+    def reference(
+        x: npt.NDArray[Any], seed: npt.NDArray[Any], **condition: npt.NDArray[Any]
+    ) -> dict[str, Any]:
+        given = {name: subject.to_condition(each) for name, each in condition.items()}
+        data = np.asarray(client.to_model(x))
+        return dict(model.score(data, seeds=seed, samples=samples, **given)._asdict())
+
+    def examples(count: int) -> Arrays:
+        conditions = subject.condition_examples(count)
+        return {"x": subject.data_examples(count), "seed": _seeds(count), **conditions}
+
+    compare = "rows" if _by_parts(model.posterior) else "scale"
+    return Definition(
+        description=(
+            f"Data x to the ELBO and, with {samples} importance samples drawn by seed, to the "
+            "bound on log p(x) of each row, in nats."
+        ),
+        inputs=(_x(subject), Tensor("seed", (None,), "int64"), *subject.condition_inputs),
+        function=score,
+        reference=reference,
+        examples=examples,
+        values={name: Values(compare=compare) for name in ("elbo", "log_marginal")},
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    build: Callable[[Subject], Definition]
+    minimum_opset: int = 15
+    signatures: tuple[str, ...] = ()
+
+
+# In the order in which they are listed and run. What is drawn from words needs bitwise operations.
+_ENDPOINTS: dict[str, _Entry] = {
+    "decode": _Entry(_decode, signatures=(SERVING_DEFAULT,)),
+    "generate": _Entry(_generate, minimum_opset=18),
+    "encode": _Entry(_encode),
+    "reconstruct": _Entry(_reconstruct),
+    "score": _Entry(_score, minimum_opset=18),
+}
+
+
+def _built(subject: Subject, name: str) -> Endpoint:
+    entry = _ENDPOINTS[name]
+    return trace(name, entry.build(subject), (*entry.signatures, name), entry.minimum_opset)
+
+
+def _x(subject: Subject) -> Tensor:
+    shape = (None, *subject.model.data_shape)
+    return Tensor("x", shape, subject.processing.dtype, bounds=_data(subject).bounds)
+
+
+def _seeds(count: int) -> npt.NDArray[np.int64]:
+    seed = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, count, endpoint=True)
+    seed[: len(_EDGE_SEEDS)] = _EDGE_SEEDS[:count]
+    return seed
+
+
+def _by_parts(layer: DistributionLayer) -> bool:
+    """Whether a draw is picked among values, or components, that lie apart."""
+    return layer.support.discrete or layer.choices > 0
+
+
+def _has_stddev(layer: DistributionLayer) -> bool:
+    """Whether a layer's standard deviation exists, is finite, and is known in closed form."""
     try:
-        concrete = traced.get_concrete_function()
-    except Exception as error:  # whatever a layer of the user's raises
-        raise ExportError(
-            f"Could not trace endpoint {name!r} into a graph: {type(error).__name__}: {error}"
-        ) from error
-    _refuse_random_ops(name, concrete.graph)
-    outputs = tuple(
-        _output(name, key, tensor, ranges.get(key, _ANYTHING))
-        for key, tensor in concrete.structured_outputs.items()
-    )
-    return Endpoint(
-        name=name, inputs=inputs, outputs=outputs, function=traced, reference=recorded, **known
-    )
+        stddev = layer(tf.zeros([1, *layer.params_shape])).stddev()
+    except NotImplementedError:
+        return False
+    return bool(tf.reduce_all(tf.math.is_finite(stddev)))
 
 
-def _output(endpoint: str, name: str, spec: tf.TensorSpec, values: Range) -> Tensor:
-    shape = tuple(spec.shape)
-    if shape[:1] != (None,) or None in shape[1:]:
-        raise ExportError(
-            f"Expected output {name!r} of endpoint {endpoint!r} to have a free batch dimension "
-            f"and otherwise a known shape. Received: shape {shape}. Does a layer of the network "
-            "fix the batch, or leave a dimension unknown?"
-        )
-    return Tensor(name, shape, spec.dtype.name, *values)
-
-
-def _range(layer: DistributionLayer) -> Range:
-    """Where a layer's draws lie, and whether they are discrete."""
+def _bounds(layer: DistributionLayer) -> tuple[float | None, float | None]:
+    """Where a layer's draws lie."""
     low, high = (float(bound) if math.isfinite(bound) else None for bound in layer.support.bounds)
-    return (low, high), layer.support.discrete
+    return low, high
 
 
-def _mean_range(layer: DistributionLayer) -> Range:
-    """Where a layer's mean lies: between its draws, and never discrete."""
-    return _range(layer)[0], False
-
-
-def _float32(value: Any) -> Any:
-    """Cast floats of any precision, for clients know one; integers pass."""
-    value = tf.convert_to_tensor(value)
-    return tf.cast(value, tf.float32) if value.dtype.is_floating else value
-
-
-def _refuse_random_ops(endpoint: str, graph: tf.Graph) -> None:
-    definition = graph.as_graph_def()
-    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
-    for node in nodes:
-        if any(part in node.op for part in _RANDOM_OPS):
-            raise ExportError(
-                f"Expected endpoint {endpoint!r} to be a function of its inputs. Received: the "
-                f"random operation {node.op} ({node.name}), which no caller can seed. A layer "
-                "that is random outside of training cannot be exported."
-            )
+def _data(subject: Subject) -> Values:
+    """Where data lie in the client's units: a mean lies between its draws."""
+    low, high = subject.processing.interval(*subject.model.likelihood.support.bounds)
+    ends = (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
+    return Values(ends, "levels" if subject.processing.rounds else "scale")

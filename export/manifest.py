@@ -42,20 +42,37 @@ class Tensor:
         shape: its dimensions; the first is the batch, always None.
         dtype: a NumPy dtype name.
         bounds: the smallest and largest value it takes; None where there is none.
-        discrete: its values are drawn from a countable set, so two runtimes agree on a value or
-            differ by a whole step.
+        compare: of an output, how two runtimes are held against each other, a key of
+            ``stranger.COMPARISONS``.
+        default: of an input, the value for all rows where a SavedModel's client omits it.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
     bounds: tuple[float | None, float | None] = (None, None)
-    discrete: bool = False
+    compare: str = "scale"
+    default: float | None = None
 
     @property
     def row_size(self) -> int:
         """How many values a row of the batch holds."""
         return math.prod(size for size in self.shape if size is not None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """Another ONNX file of an endpoint: smaller, and less exact.
+
+    Attributes:
+        name: ``"float16"`` or ``"int8"``.
+        onnx: its file, relative to the version folder.
+        tolerance: how far it may be from Keras, of the output's scale.
+    """
+
+    name: str
+    onnx: str
+    tolerance: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +86,7 @@ class EndpointRecord:
         outputs: what it returns.
         signatures: the SavedModel signatures that run it.
         onnx: its ONNX file, relative to the version folder.
+        variants: other ONNX files of it.
     """
 
     name: str
@@ -77,6 +95,7 @@ class EndpointRecord:
     outputs: tuple[Tensor, ...]
     signatures: tuple[str, ...]
     onnx: str
+    variants: tuple[Variant, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +121,35 @@ class Check:
     tolerance: float
     ok: bool
     detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """Below which score an example is called an anomaly.
+
+    Attributes:
+        false_alarm_rate: the largest probability that an example like those of the calibration
+            scores below it.
+        log_marginal: the score, in nats.
+    """
+
+    false_alarm_rate: float
+    log_marginal: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What anomaly detection by the endpoint ``score`` was calibrated with.
+
+    Attributes:
+        examples: how many held-out examples.
+        samples: importance samples of each, as the endpoint takes.
+        thresholds: by rising false-alarm rate.
+    """
+
+    examples: int
+    samples: int
+    thresholds: tuple[Threshold, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +179,8 @@ class Manifest:
             size of the networks.
         versions: of Python and the packages that made the export.
         test_vectors: the ``.npz`` of inputs and of outputs recorded from Keras.
+        classes: names of the classes that an integer ``condition`` picks among.
+        calibration: the thresholds of anomaly detection, or None.
         verification: the checks that were passed before it was published.
         files: the fingerprint of every other file, by path relative to the version folder.
     """
@@ -142,6 +192,8 @@ class Manifest:
     slots: dict[str, Any]
     versions: dict[str, str]
     test_vectors: str
+    classes: tuple[str, ...] = ()
+    calibration: Calibration | None = None
     verification: tuple[Check, ...] = ()
     files: dict[str, FileRecord] = dataclasses.field(default_factory=dict)
 
@@ -191,6 +243,8 @@ class Manifest:
                 **document
                 | {
                     "endpoints": tuple(map(_endpoint, document["endpoints"])),
+                    "classes": tuple(document.get("classes", ())),
+                    "calibration": _calibration(document.get("calibration")),
                     "verification": tuple(Check(**row) for row in document["verification"]),
                     "files": {name: FileRecord(**row) for name, row in document["files"].items()},
                 }
@@ -241,7 +295,16 @@ def _endpoint(row: dict[str, Any]) -> EndpointRecord:
             "inputs": tuple(map(_tensor, row["inputs"])),
             "outputs": tuple(map(_tensor, row["outputs"])),
             "signatures": tuple(row["signatures"]),
+            "variants": tuple(Variant(**variant) for variant in row.get("variants", ())),
         }
+    )
+
+
+def _calibration(row: dict[str, Any] | None) -> Calibration | None:
+    if row is None:
+        return None
+    return Calibration(
+        **row | {"thresholds": tuple(Threshold(**each) for each in row["thresholds"])}
     )
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +13,31 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae.generator import Generator
 from tfvae.model import VAE
 
-from . import onnx, saved_model, verification
-from .endpoints import Endpoint
+from . import onnx, saved_model, verification, warmup
+from .endpoint import Arrays, Endpoint
 from .endpoints import endpoints as endpoints_of
 from .errors import ExportError
-from .manifest import Check, Manifest, fingerprints, now, package_versions
-from .publish import check_target, publish, staging
+from .manifest import Check, EndpointRecord, Manifest, fingerprints, now, package_versions
+from .precision import write as write_variants
+from .preparation import (
+    check_model,
+    check_opset,
+    describe_slots,
+    generative,
+    prepared,
+    variants_of,
+)
+from .processing import Processing
+from .publish import check_keep, check_target, prune, publish
+from .staging import staging
+from .subject import SAMPLES
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from tfvae.layers import DistributionLayer
+    from tfvae.priors import Prior
 
 _log = logging.getLogger(__name__)
 
@@ -36,30 +48,52 @@ _MAXIMUM_VALUES = 2**22
 
 
 def export(
-    vae: VAE,
+    model: VAE | Generator | keras.Model,
     path: str | os.PathLike[str],
     *,
     endpoints: Iterable[str] | None = None,
     opset: int = 18,
+    prior: Prior | None = None,
+    likelihood: str | DistributionLayer | None = None,
+    processing: Processing | None = None,
+    samples: int = SAMPLES,
+    calibration: Any = None,
+    false_alarm_rates: Iterable[float] | None = None,
+    precision: str | None = None,
+    quantize: str | None = None,
+    keep: int | None = None,
 ) -> Path:
     """Publish a model as the next version of a model folder, verified, or not at all.
 
     The version folder holds a SavedModel with a signature for each endpoint, one ONNX file for
-    each, and ``manifest.json``. Before it appears, a fresh process without tfvae, TFP or tf_keras
-    has run every endpoint through onnxruntime, ``tf.saved_model.load`` and the C++ loader, to
-    within 1e-5 of the scale of what Keras computes.
+    each, warm-up requests for TF Serving, and ``manifest.json``. Before it appears, a fresh
+    process without tfvae, TFP or tf_keras has run every endpoint through onnxruntime,
+    ``tf.saved_model.load`` and the C++ loader, to within 1e-5 of the scale of what Keras computes.
 
     Args:
-        vae: the model.
+        model: a VAE; a :class:`tfvae.Generator`; or any Keras model from z to the parameters of
+            `likelihood`, which needs no training by tfvae.
         path: the model folder, such as ``"savedmodels/digits"``.
         endpoints: which endpoints; by default all that the model's slots allow.
-        opset: the ONNX operator set, 15 to 18; ``generate`` needs 18.
+        opset: the ONNX operator set, 15 to 23; ``generate`` and ``score`` need 18.
+        prior: of a Keras model, p(z); standard normal by default.
+        likelihood: of a Keras model, p(x|z).
+        processing: what clients see in place of the model's units: bytes, scales, class names.
+        samples: importance samples of ``score``.
+        calibration: held-out data, x or (x, condition) or Examples, in the model's units. With
+            them the manifest holds thresholds of ``score``, and they are what endpoints are
+            verified on.
+        false_alarm_rates: of those thresholds; by default 0.001, 0.01 and 0.05, as far as there
+            are examples enough.
+        precision: ``"float16"`` adds ONNX files in half precision, with a tolerance of their own.
+        quantize: ``"int8"`` adds ONNX files with quantised matrix products, likewise.
+        keep: how many versions stay; older ones are removed once this one is in place.
 
     Returns:
         The version folder, ``path/<version>``.
 
     Raises:
-        TypeError: if `vae` is not a VAE.
+        TypeError: if `model` is none of these.
         ExportError: if it cannot be exported (weights that are not finite, an operation without
             an ONNX counterpart, a slot without a portable sampler) or an export differs from
             Keras. Nothing is published.
@@ -73,45 +107,58 @@ def export(
         PosixPath('savedmodels/digits/1')
     """
     folder = check_target(path)
-    _check_model(vae)
-    exported = endpoints_of(vae, endpoints)
-    _check_opset(opset, exported)
+    check_keep(keep)
+    source = generative(model, prior, likelihood)
+    check_model(source)
+    variants = variants_of(precision, quantize)
+    subject, calibrated = prepared(
+        source, processing or Processing(), samples, calibration, false_alarm_rates
+    )
+    exported = endpoints_of(subject, endpoints)
+    check_opset(opset, exported)
     with staging(folder) as staged:
         saved_model.write(exported, staged)
-        for endpoint in exported:
-            onnx.write(endpoint, staged, opset)
-        record(exported, staged / _TEST_VECTORS)
+        records = _write_onnx(exported, staged, opset, variants)
+        vectors = record(exported, staged / _TEST_VECTORS)
+        warmup.write(staged, records, vectors)
         manifest = Manifest(
-            name=vae.name,
+            name=source.name,
             created=now(),
             opset=opset,
-            endpoints=tuple(endpoint.record for endpoint in exported),
-            slots=_slots(vae),
+            endpoints=records,
+            slots=describe_slots(source),
             versions=package_versions(),
             test_vectors=_TEST_VECTORS,
+            classes=tuple(subject.processing.classes),
+            calibration=calibrated,
         )
         manifest.write(staged)
-        checks = _verified(vae, staged)
+        checks = _verified(source, staged)
         final = dataclasses.replace(manifest, verification=checks, files=fingerprints(staged))
         final.write(staged)
         published = publish(staged)
+    if keep is not None:
+        prune(folder, keep)
     _log.info("published %s", published)
     return published
 
 
-def record(endpoints: Sequence[Endpoint], path: Path) -> None:
+def record(endpoints: Sequence[Endpoint], path: Path) -> Arrays:
     """Write test vectors: rows of inputs, and outputs that Keras computes from them.
+
+    Returns:
+        The rows [N, ...] by ``"<endpoint>/<input or output>"``.
 
     Raises:
         ExportError: if Keras's own outputs are not finite.
     """
-    vectors: dict[str, npt.NDArray[Any]] = {}
+    vectors: Arrays = {}
     for endpoint in endpoints:
-        largest = max(spec.row_size for spec in endpoint.outputs)
-        inputs = endpoint.examples(min(_ROWS, max(4, _MAXIMUM_VALUES // largest)))
+        largest = max(spec.row_size for spec in (*endpoint.inputs, *endpoint.outputs))
+        given = endpoint.examples(min(_ROWS, max(4, _MAXIMUM_VALUES // largest)))
         # On the CPU: an accelerator may round to TF32.
         with tf.device("/CPU:0"):
-            outputs = endpoint.reference(**inputs)
+            outputs = endpoint.reference(**given)
         for name, values in outputs.items():
             if not np.isfinite(values).all():
                 raise ExportError(
@@ -119,61 +166,56 @@ def record(endpoints: Sequence[Endpoint], path: Path) -> None:
                     f"{endpoint.name!r}, computed by Keras at latents of up to 6 standard "
                     "deviations. Bound the network's outputs."
                 )
-        arrays = {**inputs, **outputs}
-        vectors |= {f"{endpoint.name}/{name}": values for name, values in arrays.items()}
+        vectors |= {f"{endpoint.name}/{name}": each for name, each in (given | outputs).items()}
     np.savez_compressed(path, allow_pickle=False, **vectors)
+    return vectors
 
 
-def _check_model(vae: VAE) -> None:
-    if not isinstance(vae, VAE):
-        raise TypeError(
-            f"Expected `vae` to be a tfvae.VAE. Received: {type(vae).__name__}. To export another "
-            "decoder, give it to tfvae.VAE with a prior and a likelihood."
-        )
-    if not vae.decoder.built:
-        raise ExportError(
-            "Expected a model whose decoder is built. Received: a decoder without weights yet. "
-            "Call it once, `vae.generate(1)`, or train it."
-        )
-    if "float64" in (vae.likelihood.compute_dtype, vae.decoder.dtype_policy.compute_dtype):
-        raise ExportError(
-            "Expected a model that computes in float32. Received: one in float64, for which "
-            "runtimes lack operations. Build it under the float32 policy and hand the weights "
-            "over: model32.set_weights(vae.get_weights())."
-        )
-    for weight in vae.weights:
-        # `.value`, for NumPy 2 warns at Keras's own conversion of its variables.
-        values = weight.value.numpy()
-        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-            raise ExportError(
-                f"Expected finite weights. Received: NaN or infinity in {weight.path!r}. A broken "
-                "model is not published: train again, or load the last good weights."
-            )
-    if int(vae.step) == 0:
-        warnings.warn(
-            "This model was never trained: it is exported with its initial weights.",
-            UserWarning,
-            stacklevel=3,
-        )
+def _write_onnx(
+    exported: Sequence[Endpoint], folder: Path, opset: int, variants: Sequence[str]
+) -> tuple[EndpointRecord, ...]:
+    """Write the endpoints' ONNX files and return their records.
 
-
-def _check_opset(opset: int, exported: Sequence[Endpoint]) -> None:
-    if opset not in onnx.OPSETS:
-        raise ExportError(
-            f"Expected `opset` to be one of {', '.join(map(str, onnx.OPSETS))}. "
-            f"Received: opset={opset!r}."
-        )
+    Raises:
+        ExportError: if some cannot be converted (those that can are named), or no endpoint has
+            a variant that is asked for.
+    """
+    records: list[EndpointRecord] = []
+    refused: list[ExportError] = []
     for endpoint in exported:
-        if opset < endpoint.minimum_opset:
-            low = [other.name for other in exported if other.minimum_opset <= opset]
-            raise ExportError(
-                f"Expected `opset` to be at least {endpoint.minimum_opset} for the endpoint "
-                f"{endpoint.name!r}. Received: opset={opset}. Raise it"
-                + (f", or pass endpoints={tuple(low)!r}." if low else ".")
-            )
+        try:
+            onnx.write(endpoint, folder, opset)
+            records.append(endpoint.record)
+        except ExportError as error:
+            refused.append(error)
+    if refused:
+        rest = tuple(each.name for each in records)
+        hint = f"\nThe others can be exported: endpoints={rest!r}." if rest else ""
+        raise ExportError("\n".join(map(str, refused)) + hint) from refused[0]
+    for name in variants:
+        records = _write_variant(records, folder, name)
+    return tuple(records)
 
 
-def _verified(vae: VAE, staged: Path) -> tuple[Check, ...]:
+def _write_variant(
+    records: Sequence[EndpointRecord], folder: Path, name: str
+) -> list[EndpointRecord]:
+    """Write a variant of each endpoint that can have it: one that is all noise cannot."""
+    written, refused = [], []
+    for record in records:
+        try:
+            made = write_variants(record, folder, [name])
+            written.append(dataclasses.replace(record, variants=(*record.variants, *made)))
+        except ExportError as error:
+            written.append(record)
+            refused.append(error)
+            _log.info("%s", error)
+    if len(refused) == len(records):
+        raise ExportError("\n".join(map(str, refused))) from refused[0]
+    return written
+
+
+def _verified(vae: VAE | Generator, staged: Path) -> tuple[Check, ...]:
     """Return the checks that the staged export passed, or raise with those it did not."""
     (checks,) = verification.run_stranger([staged])
     failed = [verification.describe(row) for row in checks if not row.ok]
@@ -186,16 +228,3 @@ def _verified(vae: VAE, staged: Path) -> tuple[Check, ...]:
             + hint
         )
     return checks
-
-
-def _slots(vae: VAE) -> dict[str, Any]:
-    """Describe the slots, so that a manifest says what the model is."""
-    slots: dict[str, Any] = {}
-    for name in ("prior", "posterior", "likelihood", "objective"):
-        serialized = keras.saving.serialize_keras_object(getattr(vae, name))
-        slots[name] = {"class": serialized["class_name"], "config": serialized["config"]}
-    for name in ("encoder", "decoder"):
-        network = getattr(vae, name)
-        slots[name] = {"class": type(network).__name__, "parameters": network.count_params()}
-    described: dict[str, Any] = json.loads(json.dumps(slots, default=repr))
-    return described

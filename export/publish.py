@@ -1,32 +1,36 @@
-"""Version folders: which exist, which is newest, and how a new one appears whole or not at all.
+"""Version folders: which exist, which is newest, how a new one appears and old ones go.
 
-An export is written into a hidden folder beside the versions and renamed when it is complete::
+An export is written into a hidden folder beside the versions and renamed when it is complete. A
+version that is no longer kept goes the same way back, and is deleted under its hidden name::
 
-    savedmodels/digits/1/
+    savedmodels/digits/1/                        becomes .tfvae-…-5c0ffee5.tmp by one rename
     savedmodels/digits/2/
-    savedmodels/digits/.tfvae-host-4242-9f86d081.tmp/     becomes 3 by one rename
+    savedmodels/digits/.tfvae-…-9f86d081.tmp/    becomes 3 by one rename
 
 The number is taken at the rename, not before: numbers rise in the order of publication, an
-export that fails leaves no gap, and two exporters at once get two numbers because a rename onto
-a version that exists is refused by the file system.
+export that fails leaves no gap, and two exporters at once get two numbers.
+
+Object stores mounted as folders cannot rename a folder. There the files are copied into the
+version one by one, ``saved_model.pb`` last, without which no server takes it for a version.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
-import re
-import secrets
 import shutil
-import socket
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
 
 from .errors import ExportError
-from .manifest import FILENAME
+from .manifest import FILENAME, FORMAT
+from .staging import DISK_ERRORS, hidden, locked
 
-_STAGING = re.compile(r"\.tfvae-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
+_SAVED_MODEL = "saved_model.pb"
+# How file systems say that they cannot rename a folder; gcsfuse says EMFILE.
+_NO_RENAME = frozenset({errno.EXDEV, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMFILE})
 
 
 def versions(folder: Path) -> dict[int, Path]:
@@ -77,16 +81,14 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     Cheap, and before any work: an export takes tens of seconds.
 
     Raises:
-        ExportError: if the name is empty, a file, or a version folder.
+        ExportError: if the name is empty, leads out of its folder ("..") or is taken for a
+            version or for something hidden; if it is a file, a version folder, or a folder of
+            models.
         PermissionError: if it, or the nearest folder above that exists, cannot be written.
     """
-    if not os.fspath(path).strip():
-        raise ExportError(
-            "Expected `path` to name a model folder, such as 'savedmodels/digits'. "
-            "Received: an empty name."
-        )
+    _check_name(os.fspath(path))
     folder = Path(path)
-    if (folder / FILENAME).exists() or (folder / "saved_model.pb").exists():
+    if (folder / FILENAME).exists() or (folder / _SAVED_MODEL).exists():
         raise ExportError(
             f"Expected `path` to be a model folder. Received: {folder}, which is one exported "
             f"version. Pass {folder.parent} to publish a new version beside it."
@@ -96,6 +98,12 @@ def check_target(path: str | os.PathLike[str]) -> Path:
         raise ExportError(
             f"Expected `path` to be a folder. Received: {folder}, where {existing} is a file."
         )
+    models = sorted({file.parents[1].name for file in folder.glob(f"*/[0-9]*/{FILENAME}")})
+    if models and not versions(folder):
+        raise ExportError(
+            f"Expected `path` to be a model folder. Received: {folder}, which holds the models "
+            f"{', '.join(models)}. Name the model too, as in {folder / models[0]}."
+        )
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(
             f"Expected a folder that can be written. Received: {folder}, where {existing} is "
@@ -104,80 +112,179 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def staging(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder beside the versions, and remove it unless it was published.
+def check_keep(keep: int | None) -> int | None:
+    """Return how many versions to keep, None for all, or say what is wrong with it.
 
-    Whatever ends the block early, Ctrl-C included, leaves the model folder as it was. Folders
-    that killed processes left behind are cleaned here.
+    Raises:
+        ExportError: unless it is None or a whole number of at least 1.
     """
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    owner = f"{socket.gethostname()}-{os.getpid()}"
-    staged = folder / f".tfvae-{owner}-{secrets.token_hex(4)}.tmp"
-    try:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _clean(folder)
-            # Not tempfile.mkdtemp: its folders are closed to the server's user.
-            staged.mkdir()
-        except OSError as error:
-            raise type(error)(
-                error.errno, f"Cannot write into {folder}: {error.strerror}. Export elsewhere"
-            ) from error
-        yield staged
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-        for place in missing:
-            with contextlib.suppress(OSError):
-                place.rmdir()  # refused where it is not empty
+    if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 1):
+        raise ExportError(
+            "Expected `keep` to be a whole number of at least 1, for the new version is one of "
+            f"those that stay, or None to keep all. Received: keep={keep!r}."
+        )
+    return keep
 
 
 def publish(staged: Path) -> Path:
-    """Rename a staged folder to the next version and return its new path."""
+    """Rename a staged folder to the next version and return its new path.
+
+    Raises:
+        OSError: if the disk does not hold all of it.
+    """
     folder = staged.parent
     for path in (*staged.rglob("*"), staged):
         _sync(path)
-    while True:
-        final = folder / str(max((int(path.name) for path in _numbered(folder)), default=0) + 1)
-        try:
-            staged.rename(final)
-        except OSError as error:
-            if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.EACCES} and final.is_dir():
-                continue  # another exporter was first
-            raise
+    with locked(folder):
+        while True:
+            number = max((int(path.name) for path in _numbered(folder)), default=0) + 1
+            final = folder / str(number)
+            try:
+                _move(staged, final)
+            except OSError as error:
+                if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.EACCES} and final.is_dir():
+                    continue  # another exporter was first, where there are no locks
+                raise
+            break
+    with contextlib.suppress(OSError):  # it is there, whatever the disk says now
         _sync(folder)
-        return final
+    return final
+
+
+def prune(folder: Path, keep: int) -> tuple[Path, ...]:
+    """Remove all but the newest versions, once a new one is in place.
+
+    Only what tfvae exported is counted and removed: folders by number that have its manifest, and
+    no links. Each vanishes by one rename and is deleted under a hidden name, so that a reader
+    finds it whole or not at all. A server that is still loading the version before the newest
+    would lose it with ``keep=1``.
+
+    Args:
+        folder: the model folder.
+        keep: how many to keep, at least 1.
+
+    Returns:
+        What was removed, oldest first.
+
+    Raises:
+        ExportError: for a `keep` below 1.
+
+    Warns:
+        UserWarning: if a version cannot be removed. It stays.
+    """
+    check_keep(keep)
+    removed, doomed = [], []
+    with locked(folder):
+        ours = [path for path in versions(folder).values() if _is_ours(path)]
+        for path in ours[:-keep]:
+            try:
+                doomed.append(_hide(path))
+            except OSError as error:
+                warnings.warn(f"Could not remove {path}: {error.strerror}.", stacklevel=2)
+            else:
+                removed.append(path)
+    for path in doomed:
+        shutil.rmtree(path, ignore_errors=True)  # what stays is cleaned by the next export
+    return tuple(removed)
+
+
+def _check_name(name: str) -> None:
+    if not name.strip():
+        raise ExportError(
+            "Expected `path` to name a model folder, such as 'savedmodels/digits'. "
+            "Received: an empty name."
+        )
+    if not name.isprintable():
+        raise ExportError(
+            f"Expected `path` to be a name that can be printed. Received: path={name!r}."
+        )
+    place = Path(name).absolute()
+    climbs = [part == ".." for part in Path(name).parts]
+    beginning = climbs.index(False) if False in climbs else len(climbs)
+    if any(climbs[beginning:]) or (beginning and len(climbs) < beginning + 2):
+        raise ExportError(
+            "Expected `path` to name a folder of models and a model in it. Received: "
+            f"path={name!r}, where '..' leads out of a folder. If that is what you want, pass "
+            f"{os.path.normpath(place)}."
+        )
+    last = place.name
+    if last.isascii() and last.isdecimal():
+        raise ExportError(
+            f"Expected `path` to be a model folder. Received: path={name!r}, where {last} would "
+            f"be taken for a version of {place.parent.name!r}. Name the model, as in "
+            f"{Path(name).parent / f'model-{last}'}."
+        )
+    if not last or last.startswith("."):
+        raise ExportError(
+            f"Expected `path` to name a model folder, one that is not hidden. "
+            f"Received: path={name!r}."
+        )
 
 
 def _numbered(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name.isascii() and path.name.isdecimal()]
 
 
-def _clean(folder: Path) -> None:
-    """Remove what processes of this machine that are no longer there have left."""
-    for path in folder.iterdir():
-        match = _STAGING.fullmatch(path.name)
-        if match and match["host"] == socket.gethostname() and not _alive(int(match["pid"])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    if os.name != "posix":
-        return True  # elsewhere signal 0 is not a question
+def _is_ours(version: Path) -> bool:
+    """Whether tfvae exported a version: by its manifest, whatever the format's version."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        manifest = json.loads((version / FILENAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return False
-    except PermissionError:
-        return True
-    return True
+    return (
+        not version.is_symlink() and isinstance(manifest, dict) and manifest.get("format") == FORMAT
+    )
+
+
+def _move(staged: Path, final: Path) -> None:
+    """Give a folder its number: by a rename, or file by file where there is none."""
+    try:
+        staged.rename(final)
+    except OSError as error:
+        if error.errno not in _NO_RENAME:
+            raise
+        final.mkdir()
+        try:
+            _copy(staged, final)
+        except BaseException:
+            shutil.rmtree(final, ignore_errors=True)
+            raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    late = (FILENAME, _SAVED_MODEL)
+    files = {path.relative_to(source): path for path in source.rglob("*") if path.is_file()}
+    for name in sorted(files, key=lambda name: (str(name) in late, str(name) == _SAVED_MODEL)):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(files[name], target / name)
+
+
+def _hide(version: Path) -> Path:
+    """Take a version away from its readers; return what is left to delete."""
+    gone = hidden(version.parent)
+    try:
+        version.rename(gone)
+    except OSError as error:
+        if error.errno not in _NO_RENAME:
+            raise
+        (version / _SAVED_MODEL).unlink(missing_ok=True)
+        return version
+    return gone
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold a file, or a folder's list of names, before we rename."""
-    with contextlib.suppress(OSError):  # some file systems refuse it for folders
+    """Have the disk hold a file, or a folder's list of names, before we rename.
+
+    Raises:
+        OSError: if the disk could not hold it. A disk may say so only now.
+    """
+    try:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            raise
+        # Some file systems refuse it for folders.

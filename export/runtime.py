@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ExportError, did_you_mean
-from .manifest import EndpointRecord, Manifest, Tensor
+from .inputs import Arrays, checked
+from .manifest import EndpointRecord, Manifest
 from .publish import resolve
-
-Arrays = dict[str, npt.NDArray[Any]]
-Call = Callable[[Arrays], Arrays]
+from .sessions import Call, Open, in_onnxruntime, in_tensorflow, known_providers
 
 
 class LoadedExport:
@@ -27,11 +26,11 @@ class LoadedExport:
         runtime: ``"onnx"`` or ``"tensorflow"``.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, runtime: str) -> None:
+    def __init__(self, path: Path, manifest: Manifest, runtime: str, opener: Open) -> None:
         self.path = path
         self.manifest = manifest
         self.runtime = runtime
-        self._open = _RUNTIMES[runtime](path)
+        self._open = opener
         self._calls: dict[str, Call] = {}
 
     @property
@@ -50,41 +49,152 @@ class LoadedExport:
         """
         return self.run("decode", {"z": z})
 
-    def generate(self, seeds: npt.ArrayLike, temperature: npt.ArrayLike = 1.0) -> Arrays:
-        """Draw rows, each a function of its own seed and temperature.
+    def generate(
+        self,
+        seeds: npt.ArrayLike,
+        temperature: npt.ArrayLike = 1.0,
+        condition: npt.ArrayLike | None = None,
+    ) -> Arrays:
+        """Draw rows, each a function of its own seed, temperature and condition.
 
         Args:
             seeds: integers [B], any int64.
             temperature: scale of the prior's noise, one for all or [B].
+            condition: of a conditional model, one for all or one for each row; where the export
+                has names for its classes, those too.
 
         Returns:
             ``z`` [B, *latent], ``mean`` [B, *data] and ``sample`` [B, *data].
         """
         seeds = np.atleast_1d(np.asarray(seeds))
-        temperature = np.asarray(temperature)
-        if temperature.ndim == 0:
-            temperature = np.broadcast_to(temperature, seeds.shape)
-        return self.run("generate", {"seed": seeds, "temperature": temperature})
+        given = {"temperature": temperature, "condition": condition}
+        return self.run("generate", {"seed": seeds, **self._repeated("generate", given, seeds)})
+
+    def encode(self, x: npt.ArrayLike) -> Arrays:
+        """Encode data.
+
+        Args:
+            x: data [B, *data].
+
+        Returns:
+            ``mean`` and ``stddev`` of q(z|x), each [B, *latent].
+        """
+        return self.run("encode", {"x": x})
+
+    def reconstruct(self, x: npt.ArrayLike) -> Arrays:
+        """Encode data and decode them again.
+
+        Args:
+            x: data [B, *data].
+
+        Returns:
+            ``mean`` [B, *data] of p(x|z), at the mean of q(z|x).
+        """
+        return self.run("reconstruct", {"x": x})
+
+    def score(
+        self,
+        x: npt.ArrayLike,
+        seeds: npt.ArrayLike | None = None,
+        condition: npt.ArrayLike | None = None,
+    ) -> Arrays:
+        """Say how likely data are, in nats.
+
+        Args:
+            x: data [B, *data].
+            seeds: integers [B] that the importance samples are drawn by; 0 to B - 1 by default.
+            condition: of a conditional model, one for all or one for each row.
+
+        Returns:
+            ``elbo`` [B] and ``log_marginal`` [B], two lower bounds on log p(x). The second, of
+            many importance samples, is the tighter one.
+        """
+        rows = np.atleast_1d(np.asarray(x))
+        seeds = np.arange(len(rows)) if seeds is None else seeds
+        given = self._repeated("score", {"condition": condition}, rows)
+        return self.run("score", {"x": x, "seed": seeds, **given})
+
+    def is_anomaly(
+        self,
+        x: npt.ArrayLike,
+        false_alarm_rate: float,
+        seeds: npt.ArrayLike | None = None,
+        condition: npt.ArrayLike | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """Say which data score below the threshold of a false-alarm rate.
+
+        Args:
+            x: data [B, *data].
+            false_alarm_rate: one that the export was calibrated for: the probability that an
+                example like those it was calibrated on is called an anomaly.
+            seeds: as of :meth:`score`.
+            condition: as of :meth:`score`.
+
+        Returns:
+            [B].
+
+        Raises:
+            ExportError: if the export was not calibrated, or not for this rate.
+        """
+        calibration = self.manifest.calibration
+        if calibration is None:
+            raise ExportError(
+                f"Expected an export with thresholds. Received: {self.path}, which has none. "
+                "Export with held-out data: vae.export(path, calibration=x)."
+            )
+        known = {each.false_alarm_rate: each.log_marginal for each in calibration.thresholds}
+        if false_alarm_rate not in known:
+            raise ExportError(
+                f"Expected `false_alarm_rate` to be one of {', '.join(map(str, known))}, for which "
+                f"{self.path} was calibrated. Received: {false_alarm_rate!r}."
+            )
+        scores = self.score(x, seeds, condition)["log_marginal"]
+        return np.asarray(scores < known[false_alarm_rate])
 
     def run(self, endpoint: str, inputs: Mapping[str, npt.ArrayLike]) -> Arrays:
         """Run an endpoint by name.
 
+        Args:
+            endpoint: its name, a key of :attr:`endpoints`.
+            inputs: its inputs by name; those with a default may be left out.
+
+        Returns:
+            Its outputs by name.
+
         Raises:
-            ExportError: if the export has no such endpoint.
+            ExportError: if the export has no such endpoint, or none in the variant asked for.
             ValueError: for missing or unknown inputs, a wrong shape or dtype, values that are
                 not finite or out of bounds, or an empty batch.
+            FileNotFoundError: if its file is gone.
         """
         record = self.endpoints.get(endpoint)
         if record is None:
             raise ExportError(
                 f"Expected an endpoint of {self.path}: {', '.join(self.endpoints)}. "
-                f"Received: {endpoint!r}.{did_you_mean(endpoint, self.endpoints)} "
-                "A model whose prior or likelihood has no portable sampler exports no 'generate'."
+                f"Received: {endpoint!r}.{did_you_mean(endpoint, self.endpoints)} What the slots "
+                f"of a model do not allow is not exported: vae.export(..., endpoints=[{endpoint!r}"
+                "]) says why."
             )
-        arrays = _checked(record, inputs)
+        arrays = checked(record, inputs, self.manifest.classes)
         if endpoint not in self._calls:
             self._calls[endpoint] = self._open(record)
         return self._calls[endpoint](arrays)
+
+    def _repeated(
+        self, endpoint: str, given: Mapping[str, Any], rows: npt.NDArray[Any]
+    ) -> dict[str, npt.ArrayLike]:
+        """Repeat what is given once, as for a single row, and drop what is not given."""
+        record = self.endpoints.get(endpoint)
+        ranks = {spec.name: len(spec.shape) for spec in record.inputs} if record else {}
+        return {
+            name: (
+                np.broadcast_to(np.asarray(value), (len(rows), *np.shape(value)))
+                if np.ndim(value) + 1 == ranks.get(name)
+                else value
+            )
+            for name, value in given.items()
+            if value is not None
+        }
 
     def __repr__(self) -> str:
         names = ", ".join(self.endpoints)
@@ -95,6 +205,10 @@ def load(
     path: str | os.PathLike[str],
     version: int | None = None,
     runtime: Literal["onnx", "tensorflow"] = "onnx",
+    *,
+    variant: str | None = None,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
 ) -> LoadedExport:
     """Load a published export.
 
@@ -103,9 +217,15 @@ def load(
         version: which version of a model folder; the newest by default.
         runtime: ``"onnx"`` runs in onnxruntime and imports no TensorFlow; ``"tensorflow"`` runs
             the SavedModel.
+        variant: ``"float16"`` or ``"int8"``, where the export has such ONNX files beside those in
+            full precision.
+        threads: how many threads onnxruntime computes with; by default one for each core.
+        providers: what onnxruntime computes on, the first that can; by default the CPU, where
+            exports were verified.
 
     Raises:
-        ValueError: for an unknown runtime, or a manifest that cannot be read.
+        ValueError: for an unknown runtime, a variant that no endpoint has, threads or providers
+            that cannot be, or a manifest that cannot be read.
         FileNotFoundError: if there is no such export or version.
 
     Example:
@@ -113,104 +233,47 @@ def load(
         >>> generator.generate(seeds=range(3))["sample"].shape  # doctest: +SKIP
         (3, 8, 8)
     """
-    if runtime not in _RUNTIMES:
+    if runtime not in ("onnx", "tensorflow"):
         raise ValueError(
-            f"Expected `runtime` to be {' or '.join(map(repr, _RUNTIMES))}. "
-            f"Received: runtime={runtime!r}.{did_you_mean(runtime, _RUNTIMES)}"
+            f"Expected `runtime` to be 'onnx' or 'tensorflow'. "
+            f"Received: runtime={runtime!r}.{did_you_mean(runtime, ('onnx', 'tensorflow'))}"
         )
+    options = {"variant": variant, "threads": threads, "providers": providers}
+    if runtime == "tensorflow" and any(value is not None for value in options.values()):
+        given = ", ".join(
+            f"{name}={value!r}" for name, value in options.items() if value is not None
+        )
+        raise ValueError(f"Expected {given} with runtime='onnx' only. Received: {runtime!r}.")
+    folder, manifest = _read(path, version)
+    if variant is not None:
+        _check_variant(manifest, variant)
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"Expected `threads` to be at least 1. Received: threads={threads!r}.")
+    if runtime == "tensorflow":
+        opener = in_tensorflow(folder)
+    else:
+        opener = in_onnxruntime(folder, variant, threads, known_providers(providers))
+    return LoadedExport(folder, manifest, runtime, opener)
+
+
+def _read(path: str | os.PathLike[str], version: int | None) -> tuple[Path, Manifest]:
     folder = resolve(path, version)
-    return LoadedExport(folder, Manifest.read(folder), runtime)
+    while True:
+        try:
+            return folder, Manifest.read(folder)
+        except FileNotFoundError:
+            # The newest a moment ago may have been pruned since, after a newer one came.
+            newest = resolve(path, version)
+            if newest == folder:
+                raise
+            folder = newest
 
 
-def _onnx(path: Path) -> Callable[[EndpointRecord], Call]:
-    def open_endpoint(record: EndpointRecord) -> Call:
-        import onnxruntime
-
-        file = path / record.onnx
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"Expected {file}, which the manifest lists. The export is damaged: export again."
-            )
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            str(file), options, providers=["CPUExecutionProvider"]
-        )
-        names = [output.name for output in record.outputs]
-        return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
-
-    return open_endpoint
-
-
-def _tensorflow(path: Path) -> Callable[[EndpointRecord], Call]:
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-
-    def open_endpoint(record: EndpointRecord) -> Call:
-        # `loaded` is kept alive here: its functions hold its variables weakly.
-        function = loaded.signatures[record.name]
-
-        def call(inputs: Arrays) -> Arrays:
-            outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
-            return {spec.name: outputs[spec.name].numpy() for spec in record.outputs}
-
-        return call
-
-    return open_endpoint
-
-
-_RUNTIMES = {"onnx": _onnx, "tensorflow": _tensorflow}
-
-
-def _checked(record: EndpointRecord, inputs: Mapping[str, npt.ArrayLike]) -> Arrays:
-    """Return inputs as the runtime takes them, or say what is wrong in our own words."""
-    names = [spec.name for spec in record.inputs]
-    if set(inputs) != set(names):
+def _check_variant(manifest: Manifest, name: str) -> None:
+    there = sorted({variant.name for record in manifest.endpoints for variant in record.variants})
+    if name not in there:
         raise ValueError(
-            f"Expected the inputs {', '.join(names)} for {record.name!r}. "
-            f"Received: {', '.join(inputs) or 'none'}."
+            f"Expected `variant` to be {' or '.join(map(repr, [*there, None]))}. "
+            f"Received: variant={name!r}.{did_you_mean(name, there)}"
+            + ("" if there else " The export has full precision alone.")
         )
-    arrays = {spec.name: _array(spec, inputs[spec.name]) for spec in record.inputs}
-    sizes = {name: len(array) for name, array in arrays.items()}
-    if len(set(sizes.values())) > 1:
-        raise ValueError(f"Expected inputs with one batch size. Received: batch sizes {sizes}.")
-    return arrays
-
-
-def _array(spec: Tensor, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    array = np.asarray(value)
-    shape = ", ".join("B" if size is None else str(size) for size in spec.shape)
-    if array.ndim != len(spec.shape) or array.shape[1:] != spec.shape[1:]:
-        raise ValueError(
-            f"Expected `{spec.name}` of shape [{shape}]. Received: shape {list(array.shape)}."
-            + (" Add a batch dimension." if array.shape == spec.shape[1:] else "")
-        )
-    if not len(array):
-        raise ValueError(f"Expected `{spec.name}` with at least one row. Received: an empty batch.")
-    # "same_kind": float64 to float32 and int32 to int64, but no float where an integer belongs.
-    if array.dtype == bool or not np.can_cast(array.dtype, spec.dtype, "same_kind"):
-        raise ValueError(
-            f"Expected `{spec.name}` of dtype {spec.dtype}. Received: dtype {array.dtype}."
-        )
-    if np.issubdtype(array.dtype, np.integer) and np.issubdtype(spec.dtype, np.integer):
-        limits = np.iinfo(spec.dtype)
-        if int(array.max()) > limits.max or int(array.min()) < limits.min:
-            raise ValueError(
-                f"Expected `{spec.name}` between {limits.min} and {limits.max}. "
-                f"Received: values from {array.min()} to {array.max()}."
-            )
-    with np.errstate(over="ignore"):
-        cast = np.ascontiguousarray(array, spec.dtype)
-    if not np.isfinite(cast).all():
-        raise ValueError(
-            f"Expected `{spec.name}` to be finite in {spec.dtype}. Received: NaN or infinity."
-        )
-    low, high = spec.bounds
-    if (low is not None and cast.min() < low) or (high is not None and cast.max() > high):
-        raise ValueError(
-            f"Expected `{spec.name}` in [{'-inf' if low is None else low}, "
-            f"{'inf' if high is None else high}]. "
-            f"Received: values from {cast.min()} to {cast.max()}."
-        )
-    return cast

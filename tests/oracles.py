@@ -119,6 +119,9 @@ class ZeroInflated(Twin):
     def logpmf(self, x: Any) -> Any:
         return np.log(self.pmf(x))
 
+    def cdf(self, x: Any) -> Any:
+        return self.dropout * (np.asarray(x) >= 0) + (1 - self.dropout) * self.counts.cdf(x)
+
     def mean(self) -> Any:
         return (1 - self.dropout) * self.counts.mean()
 

@@ -82,6 +82,7 @@ def test_each_family_comes_nearer_to_the_aggregate_posterior(trained: Any) -> No
     assert gap["mixture"] < gap["flow"] + 0.2 < gap["normal"] - 0.2 < gap["standard"]
 
 
+@pytest.mark.slow
 def test_the_new_model_is_evaluated_saved_trained_and_exported(
     trained: Any, tmp_path: Path
 ) -> None:

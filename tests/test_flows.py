@@ -390,7 +390,8 @@ def test_a_learned_prior_is_trained_and_drawn_from(binary_images: Any) -> None:
     for old, new in zip(before, vae.prior.weights, strict=True):
         assert not np.array_equal(old, new)
     # A row is the flow's map of its own noise, and has its density.
-    noise = tfvae.random.row_noise("normal", tf.range(3, 7, dtype=tf.int64), (2,), 0)
+    request = tfvae.random.Request("normal", (2,), 0)
+    (noise,) = tfvae.random.row_noise(tf.range(3, 7, dtype=tf.int64), request)
     z, distribution = vae.prior.layer.draw(noise, tf.convert_to_tensor(vae.prior.raw))
     np.testing.assert_allclose(vae.generate(4, seed=3).z, z, atol=1e-6)
     np.testing.assert_allclose(vae.prior(None).log_prob(z), distribution.log_prob(z), atol=1e-4)

@@ -20,7 +20,7 @@ FLOORS = [
     ["priors", "trace", "networks", "adapters"],
     ["objectives"],
     ["checks", "feeds", "generation", "loop"],
-    ["training"],
+    ["training", "generator"],
     ["model"],
     ["evaluate", "expost", "export"],
     ["zoo"],
@@ -29,6 +29,7 @@ FLOORS = [
     ["recorder"],
     ["runs"],
     ["quickstart", "cli_support"],
+    ["cli_export", "cli_serving"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -55,8 +56,8 @@ def imported(path: Path) -> Iterator[str]:
     """Yield the rooms of tfvae that a file uses: imports, and names of the lazy package."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     rooms = {
-        "VAE": "model", "Generated": "model", "load_model": "model", "Trace": "trace",
-        "Latent": "trace",
+        "VAE": "model", "Generated": "generation", "Generator": "generator", "Scores": "model",
+        "load_model": "model", "Trace": "trace", "Latent": "trace",
     }  # fmt: skip
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "tfvae":

@@ -100,6 +100,26 @@ def test_saved_pixels_are_the_images(tmp_path, title):
         assert ink[:, 1].max() < picture.shape[1] - 4
 
 
+@pytest.mark.parametrize(("shape", "columns"), [((7, 9, 7), 3), ((2, 4, 4, 3), None)])
+def test_the_quick_grid_is_the_grid(tmp_path, shape, columns):
+    x = images(*shape)
+    plots.grid(x, columns, tmp_path / "slow.png")
+    plots.save_grid(x, tmp_path / "quick.png", columns)
+    slow, quick = (Image.open(tmp_path / f"{name}.png") for name in ("slow", "quick"))
+    assert slow.info["dpi"] == pytest.approx(quick.info["dpi"])
+    pixels = [np.asarray(each.convert("RGB"), int) for each in (slow, quick)]
+    np.testing.assert_allclose(*pixels, rtol=0, atol=1)  # each rounds to 8 bits its own way
+    plots.save_grid(x, tmp_path / "vector.svg", columns)
+    assert (tmp_path / "vector.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_the_quick_grid_takes_bytes(tmp_path):
+    x = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    plots.save_grid(x, tmp_path / "bytes.png", scale=1)
+    picture = np.asarray(Image.open(tmp_path / "bytes.png"))[20:-20, 20:-20]
+    np.testing.assert_array_equal(picture, np.repeat(x[0][..., None], 3, axis=-1))
+
+
 def test_values_are_clipped():
     canvas = drawn(plots.grid(np.array([[[-3.0, 0.5], [1.0, 7.0]]]), scale=1))
     assert canvas[2:-2, 2:-2, 0].tolist() == [[0.0, 0.5], [1.0, 1.0]]
@@ -193,6 +213,8 @@ def test_training_is_legible_in_grey():
         (lambda: plots.training({"elbo": []}), "Expected history to hold values"),
         (lambda: plots.grid(images(1, 8, 8), path="a.gifx"), "png.*Received: path=a.gifx"),
         (lambda: plots.grid(images(1, 8, 8), path="picture"), "end it in .png"),
+        (lambda: plots.save_grid(images(1, 8, 8), "a.gifx"), "png.*Received: path=a.gifx"),
+        (lambda: plots.save_grid(images(4, 784), "a.png"), r"images of shape \(4, 784\)"),
     ],
 )
 def test_errors_say_what_to_do(draw, message):
@@ -220,12 +242,16 @@ def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="Could not write the picture"):
+        plots.save_grid(images(1, 8, 8), tmp_path / "file" / "grid.png")
+    with pytest.raises(OSError, match="Could not write the picture"):
         plots.grid(images(1, 8, 8), path=tmp_path / "file" / "grid.png")
 
 
-def test_pyplot_is_not_touched():
+def test_pyplot_is_not_touched(tmp_path):
     code = (
         "import sys, numpy as np; from tfvae import plots;"
+        f"plots.save_grid(np.zeros((2, 4, 4)), {str(tmp_path / 'a.png')!r});"
+        "assert 'matplotlib' not in sys.modules;"
         "plots.grid(np.zeros((2, 4, 4))); plots.training({'kl': [1.0]});"
         "print('matplotlib.pyplot' in sys.modules)"
     )

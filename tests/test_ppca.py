@@ -38,6 +38,7 @@ def trained(x: Any, q: int, *, steps: int, batch_size: int, rate: float, samples
     return vae
 
 
+@pytest.mark.slow
 def test_a_small_data_set_to_a_thousandth() -> None:
     rng = np.random.default_rng(0)
     w = rng.normal(size=(2, 6)) * [[2.0], [1.0]]

@@ -454,6 +454,7 @@ def test_zoo_takes_it(digits: tfvae.data.Examples) -> None:
     assert vae.reconstruct(digits.values()[:3]).shape == [3, 8, 8, 1]
 
 
+@pytest.mark.slow
 def test_export(tmp_path: Path) -> None:
     vae = vq_vae(learn=True)
     vae.prior.logits.assign(np.random.default_rng(0).normal(0, 2, vae.prior.logits.shape))

@@ -24,13 +24,26 @@ def test_row_words_equal_tensorflows_philox(count: int, stream: int) -> None:
 
 
 def test_a_row_depends_on_its_own_seed_alone() -> None:
-    together = random.row_noise("normal", tf.constant(SEEDS, tf.int64), (3, 5), random.LATENT)
-    for seed, row in zip(SEEDS, together, strict=True):
-        alone = random.row_noise("normal", tf.constant([seed], tf.int64), (3, 5), random.LATENT)
-        np.testing.assert_array_equal(row, alone[0])
+    one = random.Request("normal", (3, 5), random.LATENT)
+    several = random.Request("uniform", (2,), random.POSTERIOR, samples=4)
+    together = random.row_noise(tf.constant(SEEDS, tf.int64), one, several)
+    assert together[1].shape == (4, len(SEEDS), 2)
+    for row, seed in enumerate(SEEDS):
+        alone = random.row_noise(tf.constant([seed], tf.int64), several)[0]
+        np.testing.assert_array_equal(together[1][:, row], alone[:, 0])
+        alone = random.row_noise(tf.constant([seed], tf.int64), one)[0]
+        np.testing.assert_array_equal(together[0][row], alone[0])
 
 
-@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_a_coin_is_half_a_word_and_seven_bits_of_the_last() -> None:
+    (words,) = random.row_streams(tf.constant(SEEDS, tf.int64), [(4, 0)])
+    (noise,) = random.row_noise(tf.constant(SEEDS, tf.int64), random.Request("coin", (6,), 0))
+    own, last = words.numpy()[:, :3].astype(np.int64), words.numpy()[:, 3:].astype(np.int64)
+    halves = np.concatenate([own >> 16, own & 0xFFFF], axis=1)
+    np.testing.assert_array_equal(noise, (halves * 128 + (last >> 25) + 0.5) / 2**23)
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform", "coin"])
 def test_noise_is_bit_equal_eagerly_and_compiled(kind: random.Noise) -> None:
     def draw(seed: tf.Tensor) -> tf.Tensor:
         return random.noise(kind, seed, 3, 5000, (7,))
@@ -41,20 +54,23 @@ def test_noise_is_bit_equal_eagerly_and_compiled(kind: random.Noise) -> None:
     np.testing.assert_array_equal(eager, tf.function(draw, jit_compile=True)(seed))
 
 
-@pytest.mark.parametrize(("kind", "cdf"), [("normal", "norm"), ("uniform", "uniform")])
+@pytest.mark.parametrize(
+    ("kind", "cdf"), [("normal", "norm"), ("uniform", "uniform"), ("coin", "uniform")]
+)
 @pytest.mark.parametrize("rows", [False, True])
 def test_noise_has_its_distribution(kind: random.Noise, cdf: str, rows: bool) -> None:
-    # Kolmogorov-Smirnov at 1e-4: one false alarm in 2,500 choices of the seed for the four.
+    # Kolmogorov-Smirnov at 1e-4: one false alarm in 1,600 choices of the seed for the six.
     if rows:
         seeds = tf.range(20_000, dtype=tf.int64)
-        draws = random.row_noise(kind, seeds, (5,), random.LATENT)
+        (draws,) = random.row_noise(seeds, random.Request(kind, (5,), random.LATENT))
     else:
         draws = random.noise(kind, 3, 1, 20_000, (5,))
     assert stats.kstest(np.ravel(draws), cdf).pvalue > 1e-4
 
 
 def test_neighbouring_rows_and_columns_are_uncorrelated() -> None:
-    draws = random.row_noise("normal", tf.range(10_000, dtype=tf.int64), (6,), 0).numpy()
+    (draws,) = random.row_noise(tf.range(10_000, dtype=tf.int64), random.Request("normal", (6,), 0))
+    draws = draws.numpy()
     # A sample correlation of n independent pairs is about N(0, 1/n): 5 sigma on 15 + 6 pairs
     # is a false alarm once in some 80,000 choices of the seed.
     between_columns = np.corrcoef(draws.T)[np.triu_indices(6, 1)]
@@ -65,8 +81,10 @@ def test_neighbouring_rows_and_columns_are_uncorrelated() -> None:
 def test_uniform_noise_never_reaches_its_ends() -> None:
     words = tf.constant([0, 2**32 - 1], tf.uint32)
     low, high = random.noise_from_words("uniform", words).numpy()
-    assert low == 2.0**-24
-    assert high == 1 - 2.0**-24
+    assert (low, high) == (2.0**-24, 1 - 2.0**-24)
+    low, _ = random.noise_from_words("coin", tf.constant([0, 0], tf.uint32)).numpy()
+    _, high = random.noise_from_words("coin", tf.constant([2**32 - 1] * 2, tf.uint32)).numpy()
+    assert (low, high) == (2.0**-24, 1 - 2.0**-24)
 
 
 def test_noise_of_an_example_does_not_depend_on_the_batch() -> None:

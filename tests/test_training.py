@@ -85,11 +85,12 @@ def test_fit_equals_a_plain_loop_over_the_same_batches(binary_images: Any) -> No
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
-def test_chunks_of_any_size_give_the_same_weights(binary_images: Any) -> None:
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_chunks_of_any_size_give_the_same_weights(binary_images: Any, xla: bool) -> None:
     models = []
     for steps in (1, 3, 32):
         vae = tfvae.zoo.vae(SHAPE, 2, hidden=(8,))
-        vae.compile("adam", steps_per_execution=steps)
+        vae.compile("adam", steps_per_execution=steps, jit_compile=xla)
         vae.fit(binary_images, batch_size=10, epochs=2, verbose=0)
         models.append(vae)
     assert_same_weights(models[0], models[1])

@@ -15,7 +15,9 @@ from . import trace as trace
 from . import training as training
 from . import zoo as zoo
 from .generation import Generated as Generated
+from .generator import Generator as Generator
 from .model import VAE as VAE
+from .model import Scores as Scores
 from .model import load_model as load_model
 from .trace import Latent as Latent
 from .trace import Trace as Trace

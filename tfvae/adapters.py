@@ -1,4 +1,4 @@
-"""What is done to networks that exist: another view of their input, a penalty on their weights."""
+"""What is done to networks that exist: another view of input or output, a penalty on weights."""
 
 from __future__ import annotations
 
@@ -15,6 +15,23 @@ class LogCounts(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         """Return log(1 + x)."""
         return keras.ops.log1p(x)
+
+
+@keras.saving.register_keras_serializable("tfvae")
+class Logit(keras.layers.Layer):
+    """log(p / (1 - p)), for a decoder that ends in a sigmoid: a Bernoulli layer takes logits.
+
+    Probabilities are clipped to (1e-7, 1 - 1e-7) first, beyond which float32 has few of them.
+
+    Example:
+        >>> trained = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "sigmoid")])
+        >>> decoder = keras.Sequential([trained, tfvae.adapters.Logit()])
+    """
+
+    def call(self, probabilities: Any) -> Any:
+        """Return the logits."""
+        p = keras.ops.clip(keras.ops.cast(probabilities, "float32"), 1e-7, 1.0 - 1e-7)
+        return keras.ops.log(p) - keras.ops.log(1.0 - p)
 
 
 def of_log_counts(encoder: keras.Model) -> keras.Model:

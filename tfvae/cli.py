@@ -6,7 +6,6 @@ TensorFlow, NumPy and rich are imported inside commands, after the arguments wer
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import sys
@@ -17,15 +16,14 @@ import click
 import tfvae
 from tfvae import cli_support as support
 from tfvae import options, zoo
+from tfvae.cli_export import export, generate, verify
+from tfvae.cli_serving import serve_config
 from tfvae.run_config import PRIORS
 from tfvae.runs import EVALUATION, Run, RunConfig, check_target
 from tfvae.runs import train as train_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from tfvae.export import Check
 
 _DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunConfig)}
 _COUNT = click.IntRange(min=1)
@@ -197,138 +195,6 @@ def _print_evaluation(run: Run, result: dict[str, Any]) -> None:
 
 
 @cli.command()
-@click.argument("run")
-@click.option("--to", help="The model folder.  [default: savedmodels/NAME-OF-RUN]")
-@click.option("--endpoint", "endpoints", multiple=True, help="Only this one; repeatable.")
-@click.option("--opset", type=int, default=18, show_default=True, help="The ONNX operator set.")
-def export(run: str, to: str | None, endpoints: tuple[str, ...], opset: int) -> None:
-    """Export a RUN as SavedModel and ONNX, verified.
-
-    It becomes the next version in a model folder, or nothing is published.
-    """
-    from tfvae.export.manifest import Manifest
-    from tfvae.export.publish import check_target as check_models_folder
-
-    loaded = Run.load(run)
-    target = check_models_folder(
-        to if to is not None else f"savedmodels/{loaded.path.resolve().name}"
-    )
-    if loaded.status != "complete":
-        click.echo(f"Note: {loaded.path} is {loaded.status}, {loaded.epochs} epochs.", err=True)
-    click.echo("Exporting, and verifying in a process without tfvae …", err=True)
-    with _nothing_published():
-        model = loaded.model()
-        path = tfvae.export.export(model, target, endpoints=endpoints or None, opset=opset)
-    _print_checks(Manifest.read(path).verification)
-    click.echo(f"Published {path}")
-
-
-@contextlib.contextmanager
-def _nothing_published() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("Interrupted. Nothing was published.") from None
-
-
-@cli.command()
-@click.argument("exports", nargs=-1, required=True)
-@click.pass_context
-def verify(ctx: click.Context, exports: tuple[str, ...]) -> None:
-    """Verify EXPORTS in a process without tfvae.
-
-    Their outputs are compared with those recorded from Keras, in every runtime. Each is a
-    version folder, or a model folder for its newest version.
-    """
-    reports = tfvae.export.verify_all(exports)
-    for report in reports:
-        _print_checks(report.rows)
-        for problem in report.problems:
-            click.echo(problem)
-        click.echo(f"{report.path}: {'verified' if report.ok else 'NOT verified'}")
-    if not all(report.ok for report in reports):
-        ctx.exit(1)
-
-
-def _print_checks(checks: tuple[Check, ...]) -> None:
-    from rich.table import Table
-
-    table = Table()
-    for name in ("endpoint", "output", "runtime"):
-        table.add_column(name)
-    for name in ("max difference", "tolerance"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
-    for check in checks:
-        verdict = "[green]ok[/]" if check.ok else f"[red]FAILED[/] {check.detail}"
-        figures = (f"{check.difference:.1e}", f"{check.tolerance:.1e}")
-        table.add_row(check.endpoint, check.output, check.runtime, *figures, verdict)
-    support.console().print(table)
-
-
-@cli.command()
-@click.argument("export")
-@click.option("--num", type=_COUNT, default=64, show_default=True, help="How many.")
-@click.option(
-    "--seed",
-    type=click.IntRange(-(2**63), 2**63 - 1),
-    default=0,
-    show_default="0",
-    help="Row i has seed + i.",
-)
-@click.option(
-    "--temperature",
-    type=click.FloatRange(min=0),
-    default=1.0,
-    show_default=True,
-    help="Scale of the prior's noise.",
-)
-@click.option(
-    "--means/--samples",
-    default=True,
-    help="Draw the means of p(x|z), which look best, or draws from it.  [default: means]",
-)
-@click.option("--version", type=_COUNT, help="Of a model folder.  [default: the newest]")
-@click.option("--out", help="The picture.  [default: generated.png, unless --npz is given]")
-@click.option("--npz", help="Save z, mean and sample as arrays.")
-def generate(
-    export: str,
-    num: int,
-    seed: int,
-    temperature: float,
-    means: bool,
-    version: int | None,
-    out: str | None,
-    npz: str | None,
-) -> None:
-    """Generate from an EXPORT, without TensorFlow."""
-    import numpy as np
-
-    from tfvae import plots
-
-    out = "generated.png" if out is None and npz is None else out
-    generator = tfvae.export.load(export, version)
-    for path in (out, npz):
-        if path is not None:
-            support.picture(path)
-    seeds = np.arange(num, dtype=np.uint64) + np.uint64(seed % 2**64)
-    parts = [
-        generator.generate(rows, temperature)
-        for rows in np.array_split(seeds.view(np.int64), -(-num // 1024))
-    ]
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    if npz is not None:
-        with open(npz, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, seed=seeds.view(np.int64), **arrays)
-        click.echo(f"{npz}: z, mean and sample of {num} rows")
-    if out is not None:
-        shown = "mean" if means else "sample"
-        plots.grid(arrays[shown], path=out)
-        other = "--samples draws from p(x|z)" if means else "--means shows the means of p(x|z)"
-        click.echo(f"{out}: {num} {shown}s from {generator.path} ({other})")
-
-
-@cli.command()
 def models() -> None:
     """List the models that `tfvae train --model` takes, slot by slot.
 
@@ -342,6 +208,10 @@ def models() -> None:
     for name, function in zoo.models().items():
         table.add_row(name, *options.slots(function).values(), options.reference(function))
     support.console().print(table)
+
+
+for _command in (export, verify, generate, serve_config):
+    cli.add_command(_command)
 
 
 def main() -> None:

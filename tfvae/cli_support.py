@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,7 @@ class Number(ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read a number."""
         try:
-            return int(value) if str(value).lstrip("+-").isdecimal() else float(value)
+            return _number(str(value))
         except ValueError:
             self.fail(f"{value!r} is not a number.", param, ctx)
 
@@ -216,6 +216,27 @@ def picture(path: str) -> str:
     if not os.access(above, os.W_OK | os.X_OK):
         raise PermissionError(f"Expected a file that can be written. Received: {path}.")
     return path
+
+
+def condition(text: str | None, classes: Sequence[str] = ()) -> Any:
+    """Read a condition for all rows: a class by its name or number, or numbers with commas.
+
+    Example:
+        >>> condition("shoe", ["shirt", "shoe"]), condition("3"), condition("0.5,-1")
+        ('shoe', 3, [0.5, -1])
+    """
+    if text is None or text in classes:
+        return text
+    try:
+        numbers = [_number(part) for part in text.split(",")]
+    except ValueError:
+        return text  # the export says which classes there are
+    return numbers if "," in text else numbers[0]
+
+
+def _number(text: str) -> int | float:
+    """Read a number that stays whole where it is written so."""
+    return int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
 
 
 def _written(value: Any) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -18,6 +21,130 @@ class Generated(NamedTuple):
     z: tf.Tensor
     mean: tf.Tensor
     sample: tf.Tensor
+
+
+class Generative:
+    """What a prior, a decoder and a likelihood make together: latents to data, seeds to rows.
+
+    Attributes:
+        prior: p(z).
+        decoder: z [B, *latent] to the likelihood's parameters [B, *likelihood.params_shape].
+        likelihood: p(x|z).
+    """
+
+    prior: Prior
+    decoder: keras.Model
+    likelihood: DistributionLayer
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """The shape of one x."""
+        return self.likelihood.event_shape
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """The shape of one z."""
+        return self.prior.event_shape
+
+    def decode(self, z: tf.Tensor, training: bool = False) -> Any:
+        """Return p(x|z), batch shape [...], for z of shape [..., *latent]."""
+        return self.likelihood(self.decoder_params(z, training))
+
+    def decoder_params(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Run the decoder on z of shape [..., *latent]: [..., *likelihood.params_shape]."""
+        z = tf.convert_to_tensor(z, dtype_hint=self.likelihood.compute_dtype)
+        rank = len(self.latent_shape)
+        if z.shape.rank is not None and tuple(z.shape[-rank:]) != self.latent_shape:
+            raise ValueError(
+                f"Expected `z` of shape [..., {', '.join(map(str, self.latent_shape))}]. "
+                f"Received: z of shape {tuple(z.shape)}."
+            )
+        if z.shape.rank == rank + 1:
+            return self.decoder(z, training=training)
+        leading = tf.shape(z)[:-rank]
+        flat = self.decoder(tf.reshape(z, [-1, *self.latent_shape]), training=training)
+        shape = tf.concat([leading, tf.constant(self.likelihood.params_shape)], axis=0)
+        params = tf.reshape(flat, shape)
+        params.set_shape([*z.shape[:-rank], *self.likelihood.params_shape])
+        return params
+
+    def generate(
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        seeds: Any = None,
+        temperature: float = 1.0,
+        condition: Any = None,
+        batch_size: int = 1024,
+    ) -> Generated:
+        """Draw from the model, each row a function of its own seed.
+
+        Row i has seed ``seed + i``, or ``seeds[i]``: the same row whatever the batch, and the
+        same in every export of this model.
+
+        Args:
+            n: how many, at least 1; not needed with `seeds`.
+            seed: the first row's seed.
+            seeds: the rows' seeds, int64 [n], instead of `n` and `seed`.
+            temperature: scale of the prior's noise; below 1 draws nearer to its middle.
+            condition: for a conditional prior, one for each row, [n, ...].
+            batch_size: rows decoded at a time.
+
+        Returns:
+            ``Generated(z [n, *latent], mean [n, *data], sample [n, *data])``.
+
+        Raises:
+            ValueError: for n < 1, a negative temperature, one other than 1 where the prior is no
+                map of base noise, or conditions that are missing, not asked for, or not n.
+        """
+        rows = row_seeds(n, seed, seeds)
+        check_request(self.prior, len(rows), temperature, condition)
+        scale = np.full(len(rows), temperature, np.float32)
+        return Generated(*in_batches(self._generate, batch_size, rows, scale, condition))
+
+    def generate_rows(
+        self, seed: tf.Tensor, temperature: tf.Tensor, condition: tf.Tensor | None = None
+    ) -> Generated:
+        """Draw rows from int64 seeds [B] and float32 temperatures [B].
+
+        In portable operations where prior and likelihood are maps of base noise; by TFP's
+        samplers, row by row, where they are not.
+        """
+        prior, likelihood = self.prior, self.likelihood
+        streams = ((prior, random.LATENT), (likelihood, random.OBSERVATION))
+        noise, other = base_noise(seed, streams)
+        if noise is None:
+            z = sampled(prior, seed, random.LATENT, condition)
+        else:
+            scale = tf.reshape(temperature, [-1] + [1] * len(prior.noise_shape))
+            z = prior.transform(prior.tempered(noise, scale), condition)
+        params = self.decoder(z, training=False)
+        if other is None:
+            sample = sampled(likelihood, seed, random.OBSERVATION, params)
+        else:
+            sample = likelihood.transform(other, params)
+        return Generated(z, likelihood.mean(params), sample)
+
+    @functools.cached_property
+    def _generate(self) -> Callable[..., Generated]:
+        """Rows, compiled: a function of this model's own, which goes when it goes."""
+        compiled: Callable[..., Generated] = tf.function(
+            self.generate_rows, reduce_retracing=True, autograph=False
+        )
+        return compiled
+
+
+def in_batches(function: Callable[..., Any], size: int, *arrays: Any) -> Iterator[tf.Tensor]:
+    """Call a function on `size` rows of the arrays at a time; yield its outputs, whole.
+
+    An array that is None stays None.
+    """
+    parts = [
+        function(*(None if a is None else tf.constant(a[i : i + size]) for a in arrays))
+        for i in range(0, len(arrays[0]), size)
+    ]
+    return (tf.concat(values, axis=0) for values in zip(*parts, strict=True))
 
 
 def row_seeds(n: int | None, seed: int, seeds: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -71,28 +198,31 @@ def check_request(prior: Prior, rows: int, temperature: float, condition: Any) -
         )
 
 
-def draw_latents(
-    prior: Prior, seed: tf.Tensor, temperature: tf.Tensor, condition: tf.Tensor | None
-) -> tf.Tensor:
-    """Draw z [B, *event] from int64 seeds [B] and float32 temperatures [B]."""
-    if prior.noise is None:
-        return draw_rows(prior, seed, random.LATENT, condition)
-    noise = random.row_noise(prior.noise, seed, prior.noise_shape, random.LATENT, prior.choices)
-    scale = tf.reshape(temperature, [-1] + [1] * len(prior.noise_shape))
-    return prior.transform(prior.tempered(noise, scale), condition)
+def base_noise(
+    seed: tf.Tensor, layers: Sequence[tuple[DistributionLayer, int]]
+) -> list[tf.Tensor | None]:
+    """Draw each layer's base noise from its stream, None for a layer that is no map of any."""
+    mapped = [(layer, stream) for layer, stream in layers if layer.noise is not None]
+    requests = [
+        random.Request(layer.noise, layer.noise_shape, stream, layer.choices)
+        for layer, stream in mapped
+        if layer.noise is not None
+    ]
+    drawn = iter(random.row_noise(seed, *requests) if requests else ())
+    return [None if layer.noise is None else next(drawn) for layer, _ in layers]
 
 
-def draw_rows(
+def sampled(
     layer: DistributionLayer, seed: tf.Tensor, stream: int, params: tf.Tensor | None
 ) -> tf.Tensor:
-    """Draw [B, *event] from int64 seeds [B] and what the layer is called with, [B, ...].
+    """Draw [B, *event] by TFP's sampler, row by row, from int64 seeds [B].
 
-    A layer that is a map of base noise draws in portable operations; another by TFP's sampler,
-    row by row.
+    Args:
+        layer: a layer that is no map of base noise.
+        seed: int64 [B].
+        stream: which of the row's streams.
+        params: what the layer is called with, [B, ...], or None.
     """
-    if layer.noise is not None:
-        noise = random.row_noise(layer.noise, seed, layer.noise_shape, stream, layer.choices)
-        return layer.transform(noise, params)
 
     def one(row: tuple[tf.Tensor, ...]) -> tf.Tensor:
         key = tf.cast(random.fold(row[0], stream), tf.int32)

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import functools
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae import adapters, layers, random  # noqa: F401, Keras finds what is imported
+from tfvae import adapters, feeds, layers, random  # noqa: F401, Keras finds what is imported
 from tfvae.checks import check_network, check_slots
 from tfvae.data import Examples
 from tfvae.feeds import shape_message
-from tfvae.generation import Generated, check_request, draw_latents, draw_rows, row_seeds
+from tfvae.generation import Generative, in_batches, row_seeds
 from tfvae.layers.base import DistributionLayer
 from tfvae.layers.kl import has_closed_form
-from tfvae.objectives import ELBO, Objective
+from tfvae.objectives import ELBO, Objective, check_samples
 from tfvae.priors import Prior
 from tfvae.trace import Distribution, Latent, Trace
 from tfvae.training import TraceModel, Unpacked
 
 
+class Scores(NamedTuple):
+    """What :meth:`VAE.score` makes of each row, in nats: the ELBO and the bound on log p(x)."""
+
+    elbo: tf.Tensor
+    log_marginal: tf.Tensor
+
+
 @keras.saving.register_keras_serializable("tfvae")
-class VAE(TraceModel):
+class VAE(Generative, TraceModel):
     r"""A variational autoencoder, trained by ``fit`` to minimise its objective.
 
     .. math:: p(x, z) = p(z)\, p(x|z), \qquad q(z|x)
@@ -123,41 +131,9 @@ class VAE(TraceModel):
         condition = y if self.prior.conditional else None
         return Unpacked(seen=x, target=x, condition=condition, weight=weight)
 
-    @property
-    def data_shape(self) -> tuple[int, ...]:
-        """The shape of one x."""
-        return self.likelihood.event_shape
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """The shape of one z."""
-        return self.prior.event_shape
-
     def encode(self, x: tf.Tensor, training: bool = False) -> Distribution:
         """Return the posterior q(z|x), batch shape [B]."""
-        return self.posterior(self.encoder(self._data(x), training=training))
-
-    def decode(self, z: tf.Tensor, training: bool = False) -> Distribution:
-        """Return p(x|z), batch shape [...], for z of shape [..., *latent]."""
-        return self.likelihood(self.decoder_params(z, training))
-
-    def decoder_params(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Run the decoder on z of shape [..., *latent]: [..., *likelihood.params_shape]."""
-        z = tf.convert_to_tensor(z, dtype_hint=self.likelihood.compute_dtype)
-        rank = len(self.latent_shape)
-        if z.shape.rank is not None and tuple(z.shape[-rank:]) != self.latent_shape:
-            raise ValueError(
-                f"Expected `z` of shape [..., {', '.join(map(str, self.latent_shape))}]. "
-                f"Received: z of shape {tuple(z.shape)}."
-            )
-        if z.shape.rank == rank + 1:
-            return self.decoder(z, training=training)
-        leading = tf.shape(z)[:-rank]
-        flat = self.decoder(tf.reshape(z, [-1, *self.latent_shape]), training=training)
-        shape = tf.concat([leading, tf.constant(self.likelihood.params_shape)], axis=0)
-        params = tf.reshape(flat, shape)
-        params.set_shape([*z.shape[:-rank], *self.likelihood.params_shape])
-        return params
+        return self.posterior(self.encoder(self.as_data(x), training=training))
 
     def trace(
         self,
@@ -170,6 +146,7 @@ class VAE(TraceModel):
         mask: tf.Tensor | None = None,
         weight: tf.Tensor | None = None,
         training: bool = False,
+        noise: tf.Tensor | None = None,
     ) -> Trace:
         """Pass a batch through the model.
 
@@ -182,11 +159,13 @@ class VAE(TraceModel):
             mask: 1 where a value of the target was observed, broadcastable to it.
             weight: weights of the examples, [B].
             training: passed to the networks (Dropout, BatchNormalization).
+            noise: the posterior's base noise, [S, B, *noise_shape], in place of `samples` and
+                `seed`.
 
         Returns:
             A :class:`tfvae.Trace`, terms of shape [S, B].
         """
-        x = self._data(x)
+        x = self.as_data(x)
         # Before the encoder sees x: a prior may share it, and Keras keeps the penalties
         # (`encoder.losses`) of a network's last call only.
         prior = self.prior(condition)
@@ -194,17 +173,18 @@ class VAE(TraceModel):
         if training:
             self.posterior.observe(params)
         layer = self.posterior
-        if layer.noise is None:
-            posterior = self.posterior(params)
-            z = posterior.sample(samples, seed=tf.cast(random.as_seed(seed), tf.int32))
-        else:
+        if noise is None and layer.noise is not None:
             batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
             noise = random.noise(
                 layer.noise, seed, samples, batch, layer.noise_shape, layer.choices
             )
+        if noise is None:
+            posterior = layer(params)
+            z = posterior.sample(samples, seed=tf.cast(random.as_seed(seed), tf.int32))
+        else:
             z, posterior = layer.draw(noise, params)
         return Trace(
-            x=x if target is None else self._data(target),
+            x=x if target is None else self.as_data(target),
             latents=(Latent(z, prior, posterior),),
             decode=lambda draws: self.decode(draws[0], training=training),
             condition=condition,
@@ -217,77 +197,107 @@ class VAE(TraceModel):
 
     def reconstruct(self, x: tf.Tensor) -> tf.Tensor:
         """Return the mean of p(x|z) at the mean of q(z|x), [B, *data]."""
-        z = self.posterior.mean(self.encoder(self._data(x), training=False))
+        z = self.posterior.mean(self.encoder(self.as_data(x), training=False))
         return self.likelihood.mean(self.decoder_params(z))
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the reconstruction, which is also what ``predict`` returns."""
-        z = self.posterior.mean(self.encoder(self._data(x), training=training))
+        z = self.posterior.mean(self.encoder(self.as_data(x), training=training))
         return self.likelihood.mean(self.decoder_params(z, training))
 
-    def generate(
+    def score(
         self,
-        n: int | None = None,
+        x: Any,
         *,
+        samples: int = 50,
         seed: int = 0,
         seeds: Any = None,
-        temperature: float = 1.0,
         condition: Any = None,
-        batch_size: int = 1024,
-    ) -> Generated:
-        """Draw from the model, each row a function of its own seed.
+        batch_size: int = 64,
+    ) -> Scores:
+        r"""Return the ELBO and the importance weighted bound on log p(x) of each row, in nats.
 
-        Row i has seed ``seed + i``, or ``seeds[i]``: the same row whatever the batch, and the
-        same in every export of this model.
+        .. math:: \log \frac1S \sum_{s=1}^S \frac{p(x|z_s)\, p(z_s)}{q(z_s|x)}
+
+        Row i draws from the posterior by its own seed, ``seed + i`` or ``seeds[i]``: the same
+        scores whatever the batch, and in every export of this model.
 
         Args:
-            n: how many, at least 1; not needed with `seeds`.
+            x: [N, *data].
+            samples: importance samples of each row, S.
             seed: the first row's seed.
-            seeds: the rows' seeds, int64 [n], instead of `n` and `seed`.
-            temperature: scale of the prior's noise; below 1 draws nearer to its middle.
-            condition: for a conditional prior, one for each row, [n, ...].
-            batch_size: rows decoded at a time.
+            seeds: the rows' seeds, int64 [N], instead of `seed`.
+            condition: for a conditional prior, one for each row.
+            batch_size: rows at a time; `samples` times as many are decoded.
 
         Returns:
-            ``Generated(z [n, *latent], mean [n, *data], sample [n, *data])``.
+            ``Scores(elbo [N], log_marginal [N])``.
 
         Raises:
-            ValueError: for n < 1, a negative temperature, one other than 1 where the prior is no
-                map of base noise, or conditions that are missing, not asked for, or not n.
+            ValueError: for data or conditions that do not fit the model, samples < 1, or a
+                prior or posterior without a density or without a map from base noise.
+
+        References:
+            Burda, Grosse and Salakhutdinov (2016), arXiv:1509.00519.
         """
-        rows = row_seeds(n, seed, seeds)
-        check_request(self.prior, len(rows), temperature, condition)
-        starts = range(0, len(rows), batch_size)
-        parts = [
-            self._generate(
-                tf.constant(rows[i : i + batch_size]),
-                tf.fill([len(rows[i : i + batch_size])], tf.cast(temperature, tf.float32)),
-                None if condition is None else tf.constant(condition[i : i + batch_size]),
+        check_samples(samples)
+        if obstacle := self.score_obstacle():
+            raise ValueError(obstacle)
+        examples = feeds.examples(self.likelihood, x, condition)
+        self.check_condition(examples, "vae.score(x, condition=c)")
+        values, given = examples.values(), examples.y if self.prior.conditional else None
+        rows = row_seeds(len(values) if seeds is None else None, seed, seeds)
+        if len(rows) != len(values):
+            raise ValueError(
+                f"Expected `seeds` to be one for each row. Received: {len(rows)} for "
+                f"{len(values)} rows."
             )
-            for i in starts
-        ]
-        return Generated(*(tf.concat(values, axis=0) for values in zip(*parts, strict=True)))
+        if samples not in self._scorers:
+            self._scorers[samples] = tf.function(
+                functools.partial(self.score_rows, samples=samples),
+                reduce_retracing=True,
+                autograph=False,
+            )
+        return Scores(*in_batches(self._scorers[samples], batch_size, values, rows, given))
 
-    def generate_rows(
-        self, seed: tf.Tensor, temperature: tf.Tensor, condition: tf.Tensor | None = None
-    ) -> Generated:
-        """Draw rows from int64 seeds [B] and float32 temperatures [B].
+    def score_rows(
+        self, x: tf.Tensor, seed: tf.Tensor, condition: tf.Tensor | None = None, *, samples: int
+    ) -> Scores:
+        """Score rows x [B, *data] by int64 seeds [B], in portable operations."""
+        layer = self.posterior
+        assert layer.noise is not None
+        (noise,) = random.row_noise(
+            seed,
+            random.Request(
+                layer.noise, layer.noise_shape, random.POSTERIOR, layer.choices, samples
+            ),
+        )
+        trace = self.trace(x, condition=condition, noise=noise)
+        elbo = tf.reduce_mean(trace.log_likelihood, axis=0) - trace.kl
+        bound = tf.reduce_logsumexp(trace.log_weight, axis=0) - math.log(samples)
+        return Scores(elbo, bound)
 
-        In portable operations where prior and likelihood are maps of base noise; by TFP's
-        samplers, row by row, where they are not.
-        """
-        z = draw_latents(self.prior, seed, temperature, condition)
-        params = self.decoder(z, training=False)
-        sample = draw_rows(self.likelihood, seed, random.OBSERVATION, params)
-        return Generated(z, self.likelihood.mean(params), sample)
+    def score_obstacle(self) -> str:
+        """Say which slot leaves :meth:`score` undefined, or nothing."""
+        for slot in ("posterior", "prior"):
+            layer = getattr(self, slot)
+            if not layer.has_density:
+                return (
+                    f"Expected a {slot} with a density, without which there is no bound on "
+                    f"log p(x). Received: {slot}={type(layer).__name__}."
+                )
+        if self.posterior.noise is None:
+            return (
+                "Expected a posterior that is a map of base noise, to draw row by row. Received: "
+                f"posterior={type(self.posterior).__name__}. Score a data set with "
+                "tfvae.evaluate.log_marginal."
+            )
+        return ""
 
     @functools.cached_property
-    def _generate(self) -> Callable[..., Generated]:
-        """Rows, compiled: a function of this model's own, which goes when it goes."""
-        compiled: Callable[..., Generated] = tf.function(
-            self.generate_rows, reduce_retracing=True, autograph=False
-        )
-        return compiled
+    def _scorers(self) -> dict[int, Callable[..., Scores]]:
+        """The compiled functions of :meth:`score`, by their number of samples."""
+        return {}
 
     def export(self, path: str | Path, **kwargs: Any) -> Path:
         """Export a verified generator for TF Serving and ONNX Runtime.
@@ -351,7 +361,8 @@ class VAE(TraceModel):
             }
         )
 
-    def _data(self, x: tf.Tensor) -> tf.Tensor:
+    def as_data(self, x: tf.Tensor) -> tf.Tensor:
+        """Cast x to the precision of the slots, or say that its shape is not the model's."""
         x = tf.cast(x, self.likelihood.compute_dtype)
         if x.shape.rank is not None and not x.shape[1:].is_compatible_with(self.data_shape):
             raise ValueError(shape_message(self.data_shape, tuple(x.shape), "x"))

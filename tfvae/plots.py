@@ -1,14 +1,17 @@
 """Pictures: samples, reconstructions and the course of training.
 
-Every function returns a `matplotlib.figure.Figure` and, given a path, writes it whole or not at
-all. Figures are made without pyplot, so there is no backend to choose and no state to clean up.
-Images are drawn pixel for pixel: one pixel of data is a square block of the picture's.
+Functions return a `matplotlib.figure.Figure` and, given a path, write it whole or not at all.
+Figures are made without pyplot, so there is no backend to choose and no state to clean up. Images
+are drawn pixel for pixel: one pixel of data is a square block of the picture's. `save_grid` writes
+the same picture as `grid` without importing matplotlib, which takes as long as all else together
+that `tfvae generate` does.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["grid", "reconstructions", "training"]
+__all__ = ["grid", "reconstructions", "save_grid", "training"]
 
 _DPI = 144
 _INK, _MUTED, _RULE = "#1f2328", "#59636e", "#d8dee4"
@@ -33,6 +36,9 @@ _TERMS = {
 # Between images: neither the black nor the white of their own edges.
 _FRAME = 0.72
 _MARGIN, _TITLE = 18, 34  # pixels of the picture
+_PADDING = ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0))
+# What Pillow alone writes; matplotlib the others.
+_RASTER = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
 def grid(
@@ -65,17 +71,48 @@ def grid(
         >>> figure.axes[0].images[0].get_array().shape
         (86, 128, 3)
     """
-    pixels = _images("images", images)
-    count, height, width, _ = pixels.shape
-    if columns is None:
-        columns = min(count, max(1, round(math.sqrt(count * height / width))))
-    columns = min(_positive("columns", columns), count)
-    scale = _default_scale(columns * width) if scale is None else _positive("scale", scale)
-    gap = _gap(scale * max(height, width))
-    tops = [gap + row * (scale * height + gap) for row in range(-(-count // columns))]
-    canvas = _canvas(np.array_split(pixels, range(columns, count, columns)), tops, scale, gap)
-    figure = _figure(canvas, title)
+    figure = _figure(_grid(_images("images", images), columns, scale), title)
     return _save(figure, path)
+
+
+def save_grid(
+    images: npt.ArrayLike,
+    path: str | os.PathLike[str],
+    columns: int | None = None,
+    *,
+    scale: int | None = None,
+) -> None:
+    """Write images side by side to a file, as `grid` does, and faster.
+
+    Args:
+        images: As `grid` takes them, or bytes (uint8), which are divided by 255.
+        path: Where to save the picture, with an ending that Pillow or matplotlib knows.
+        columns: Images in a row; by default as many as make the picture about square.
+        scale: Picture pixels per image pixel; by default so that the picture is about 1,000 wide.
+
+    Raises:
+        ValueError: `images` are no finite images, or `columns` or `scale` is not positive.
+        OSError: The picture cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_grid(np.eye(4)[None], f"{folder}/eye.png", scale=10)
+        ...     with Image.open(f"{folder}/eye.png") as picture:
+        ...         picture.size
+        (80, 80)
+    """
+    values = np.asarray(images)
+    pixels = _images("images", values / np.float32(255) if values.dtype == np.uint8 else values)
+    if Path(path).suffix.lower() not in _RASTER:
+        _save(_figure(_grid(pixels, columns, scale), None), path)
+        return
+    from PIL import Image
+
+    canvas = np.pad(_grid(pixels, columns, scale), _PADDING, constant_values=1.0)
+    picture = Image.fromarray((255 * canvas + 0.5).astype(np.uint8))
+    _write(path, lambda beside: picture.save(beside, dpi=(_DPI, _DPI)))
 
 
 def reconstructions(
@@ -246,6 +283,18 @@ def _images(argument: str, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return np.broadcast_to(clipped, (*clipped.shape[:3], 3))
 
 
+def _grid(pixels: npt.NDArray[np.float32], columns: int | None, scale: int | None) -> Any:
+    """Images in reading order, framed: the canvas [height, width, 3]."""
+    count, height, width, _ = pixels.shape
+    if columns is None:
+        columns = min(count, max(1, round(math.sqrt(count * height / width))))
+    columns = min(_positive("columns", columns), count)
+    scale = _default_scale(columns * width) if scale is None else _positive("scale", scale)
+    gap = _gap(scale * max(height, width))
+    tops = [gap + row * (scale * height + gap) for row in range(-(-count // columns))]
+    return _canvas(np.array_split(pixels, range(columns, count, columns)), tops, scale, gap)
+
+
 def _default_scale(width: int) -> int:
     return max(1, min(16, round(1000 / width)))
 
@@ -303,27 +352,31 @@ def _positive(argument: str, value: int) -> int:
 
 
 def _save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
-    """Write the figure beside its destination, then rename: no reader sees half a picture."""
     if path is None:
         return figure
-    path = Path(path)
     known = figure.canvas.get_supported_filetypes()
-    ending = path.suffix[1:].lower()
+    ending = Path(path).suffix[1:].lower()
     if ending not in known:
         raise ValueError(
             f"Expected path to end in one of {', '.join(sorted(known))}. Received: path={path}; "
             "end it in .png."
         )
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.{ending}")
+    _write(path, lambda beside: figure.savefig(beside, dpi=_DPI, format=ending))
+    return figure
+
+
+def _write(path: str | os.PathLike[str], save: Callable[[Path], None]) -> None:
+    """Save beside the destination, then rename: no reader sees half a picture."""
+    path = Path(path)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix.lower()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            figure.savefig(beside, dpi=_DPI, format=ending)
+            save(beside)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(
-            error.errno, f"Could not write the picture ({error.strerror})", str(path)
+            error.errno, f"Could not write the picture ({error.strerror or error})", str(path)
         ) from error
-    return figure

@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
-Noise = Literal["normal", "uniform"]
+Noise = Literal["normal", "uniform", "coin"]
 
 # Streams keep the draws of one seed apart: two uses of a seed never share a word.
-LATENT, OBSERVATION, PRIOR, BINARIZE, SHUFFLE, TEST = range(6)
+LATENT, OBSERVATION, PRIOR, BINARIZE, SHUFFLE, TEST, POSTERIOR = range(7)
 
 _ROUNDS = 10
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -115,37 +115,51 @@ def row_words(seed: tf.Tensor, count: int, stream: int) -> tf.Tensor:
         >>> row_words(tf.constant([7, -1], tf.int64), 3, LATENT).shape
         TensorShape([2, 3])
     """
+    return row_streams(seed, [(count, stream)])[0]
+
+
+def row_streams(seed: tf.Tensor, wanted: Sequence[tuple[int, int]]) -> list[tf.Tensor]:
+    """Return words of several streams: for each (count, stream), what :func:`row_words` returns.
+
+    The scrambling of all of them is one pass.
+    """
     seed = tf.cast(tf.convert_to_tensor(seed), tf.int64)
-    low, high = _halves(tf.bitcast(seed, tf.uint64))
-    zeros = tf.zeros_like(low)
+    low, high = _halves(tf.bitcast(seed[:, None], tf.uint64))
+    streams = [stream for _, stream in wanted]
+    zeros = tf.zeros([1, len(wanted)], tf.uint64)
     # Scramble [seed, stream] into a key and the upper half of the counter.
-    key0, key1, upper0, upper1 = _philox(
-        (low, high, zeros + _u64(stream & _MASK), zeros + _u64((stream >> 32) & _MASK)),
-        (zeros + _u64(_SCRAMBLE_KEY[0]), zeros + _u64(_SCRAMBLE_KEY[1])),
-    )
-    blocks = tf.constant([list(range(-(-count // 4)))], tf.uint64)  # [1, blocks]
-    column = tf.zeros_like(blocks)
-    lanes = _philox(
+    scrambled = _philox(
         (
-            blocks + zeros[:, None],
-            column + zeros[:, None],
-            upper0[:, None] + column,
-            upper1[:, None] + column,
+            low + zeros,
+            high + zeros,
+            tf.zeros_like(low) + _u64([[stream & _MASK for stream in streams]]),
+            tf.zeros_like(low) + _u64([[(stream >> 32) & _MASK for stream in streams]]),
         ),
-        (key0[:, None], key1[:, None]),
+        (_u64(_SCRAMBLE_KEY[0]), _u64(_SCRAMBLE_KEY[1])),
     )
-    flat = tf.reshape(tf.stack(lanes, axis=-1), [-1, 4 * blocks.shape[1]])
-    return tf.cast(flat[:, :count], tf.uint32)
+    drawn = []
+    for index, (count, _) in enumerate(wanted):
+        key0, key1, upper0, upper1 = (lane[:, index : index + 1] for lane in scrambled)
+        blocks = _u64([list(range(-(-count // 4)))])
+        lanes = _philox(
+            (blocks + tf.zeros_like(key0), tf.zeros_like(key0), upper0, upper1), (key0, key1)
+        )
+        flat = tf.reshape(tf.stack(lanes, axis=-1), [-1, 4 * blocks.shape[1]])
+        drawn.append(tf.cast(flat[:, :count], tf.uint32))
+    return drawn
 
 
 def noise_from_words(kind: Noise, bits: tf.Tensor) -> tf.Tensor:
-    """Turn uint32 words [..., m] into float32 noise [..., m]; a normal draw needs m even.
+    """Turn uint32 words [..., m] into float32 noise: [..., m], m even for normal noise.
 
     *uniform*: ``(⌊w / 2⁹⌋ + ½) 2⁻²³``, in the open interval (0, 1), exact in float32.
     *normal*: Box-Muller on the two halves of the last axis, computed in float64 and rounded to
     float32. Library logarithms differ in float64's last bit, about 1e-16; the rounding to
     float32 hides that in all but some two of 10⁹ draws, so eager, compiled and exported noise
     is bit-equal in practice. Draws reach ±6.7 standard deviations.
+    *coin*: uniform noise to be compared with a probability, [..., 2 (m - 1)]: two numbers a word.
+    Each has 16 bits of its own; the next 7, which decide one comparison in 65,536, are those of
+    the last word, for all.
     """
     if kind == "uniform":
         # 23 bits and not 24, so that the half still fits and 1.0 is never reached.
@@ -160,11 +174,21 @@ def noise_from_words(kind: Noise, bits: tf.Tensor) -> tf.Tensor:
         phase = tf.concat([angle + 0.5 * math.pi, angle], axis=-1)
         pair = tf.concat([radius, radius], axis=-1) * tf.sin(phase)
         return tf.cast(pair, tf.float32)
-    raise ValueError(f'Expected `kind` to be "normal" or "uniform". Received: kind={kind!r}.')
+    if kind == "coin":
+        own, shared = tf.cast(bits[..., :-1], tf.int64), tf.cast(bits[..., -1:], tf.int64)
+        halves = tf.concat([own // 2**16, own % 2**16], axis=-1)
+        # 16 + 7 bits and the half of the last are 24, which float32 holds.
+        rest = (tf.cast(shared // 2**25, tf.float32) + 0.5) * 2.0**-7
+        return (tf.cast(halves, tf.float32) + rest) * 2.0**-16
+    raise ValueError(
+        f'Expected `kind` to be "normal", "uniform" or "coin". Received: kind={kind!r}.'
+    )
 
 
-def _word_count(kind: Noise, draws: int, choices: int) -> int:
-    return draws + (draws - choices) % 2 if kind == "normal" else draws
+def word_count(kind: Noise, draws: int, choices: int = 0) -> int:
+    """Return how many words a number of draws takes, `choices` of which are uniform."""
+    rest = draws - choices
+    return choices + {"normal": rest + rest % 2, "uniform": rest, "coin": 1 + -(-rest // 2)}[kind]
 
 
 def _flat_noise(kind: Noise, bits: tf.Tensor, draws: int, choices: int) -> tf.Tensor:
@@ -189,18 +213,58 @@ def noise(
     `choices` values of each example are uniform, whatever the kind of the others.
     """
     draws = math.prod(event_shape)
-    bits = words(seed, [batch, samples, _word_count(kind, draws, choices)])
+    bits = words(seed, [batch, samples, word_count(kind, draws, choices)])
     values = _flat_noise(kind, bits, draws, choices)
     return tf.reshape(tf.transpose(values, [1, 0, 2]), [samples, batch, *event_shape])
 
 
-def row_noise(
-    kind: Noise, seed: tf.Tensor, event_shape: Sequence[int], stream: int, choices: int = 0
-) -> tf.Tensor:
-    """Draw generation noise: float32 [B, *event_shape], row i from ``seed[i]`` alone."""
-    draws = math.prod(event_shape)
-    bits = row_words(seed, _word_count(kind, draws, choices), stream)
-    return tf.reshape(_flat_noise(kind, bits, draws, choices), [-1, *event_shape])
+class Request(NamedTuple):
+    """Base noise that is wanted of each row.
+
+    Attributes:
+        kind: of the noise.
+        event_shape: its shape, for one draw.
+        stream: which of the row's streams.
+        choices: how many leading values are uniform, whatever the kind of the others.
+        samples: how many draws; None for one, without an axis of its own.
+    """
+
+    kind: Noise
+    event_shape: tuple[int, ...]
+    stream: int
+    choices: int = 0
+    samples: int | None = None
+
+    @property
+    def words(self) -> int:
+        """How many words one draw takes."""
+        return word_count(self.kind, math.prod(self.event_shape), self.choices)
+
+
+def row_noise(seed: tf.Tensor, *requests: Request) -> list[tf.Tensor]:
+    """Draw generation noise, row i from ``seed[i]`` alone.
+
+    Args:
+        seed: int64 [B], any value.
+        *requests: what is wanted, each from a stream of its own.
+
+    Returns:
+        For each, float32 [B, *event_shape], or [samples, B, *event_shape].
+    """
+    wanted = [((each.samples or 1) * each.words, each.stream) for each in requests]
+    noises = []
+    for bits, (kind, event_shape, _, choices, samples) in zip(
+        row_streams(seed, wanted), requests, strict=True
+    ):
+        draws = math.prod(event_shape)
+        if samples is None:
+            values = _flat_noise(kind, bits, draws, choices)
+            noises.append(tf.reshape(values, [-1, *event_shape]))
+            continue
+        each = tf.reshape(bits, [-1, samples, bits.shape[-1] // samples])
+        values = tf.transpose(_flat_noise(kind, each, draws, choices), [1, 0, 2])
+        noises.append(tf.reshape(values, [samples, -1, *event_shape]))
+    return noises
 
 
 def tempered(kind: Noise, noise: tf.Tensor, temperature: tf.Tensor, choices: int = 0) -> tf.Tensor:
@@ -219,7 +283,7 @@ def tempered(kind: Noise, noise: tf.Tensor, temperature: tf.Tensor, choices: int
     return tf.clip_by_value(drawn_in, 2.0**-24, 1.0 - 2.0**-24)
 
 
-def _u64(value: int) -> tf.Tensor:
+def _u64(value: int | list[list[int]]) -> tf.Tensor:
     return tf.constant(value, tf.uint64)
 
 
@@ -234,19 +298,25 @@ def _halves(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _philox(
     counter: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], key: tuple[tf.Tensor, tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Philox-4x32-10 on 32-bit lanes carried in uint64."""
+    """Philox-4x32-10 on 32-bit lanes carried in uint64; keys [..., 1] or scalars."""
     c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for round_ in range(_ROUNDS):
-        if round_:
-            k0 = tf.bitwise.bitwise_and(k0 + _u64(_WEYL[0]), _u64(_MASK))
-            k1 = tf.bitwise.bitwise_and(k1 + _u64(_WEYL[1]), _u64(_MASK))
+    keys = (_round_keys(key[0], _WEYL[0]), _round_keys(key[1], _WEYL[1]))
+    for k0, k1 in zip(*keys, strict=True):
         low0, high0 = _halves(c0 * _u64(_MULTIPLIERS[0]))
         low1, high1 = _halves(c2 * _u64(_MULTIPLIERS[1]))
         c0, c1, c2, c3 = (
-            tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(high1, c1), k0),
+            tf.bitwise.bitwise_xor(high1, tf.bitwise.bitwise_xor(c1, k0)),
             low1,
-            tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(high0, c3), k1),
+            tf.bitwise.bitwise_xor(high0, tf.bitwise.bitwise_xor(c3, k1)),
             low0,
         )
     return c0, c1, c2, c3
+
+
+def _round_keys(key: tf.Tensor, weyl: int) -> list[tf.Tensor]:
+    """Return the keys of all rounds, key + r weyl, computed at once."""
+    if key.shape.rank == 0:  # fixed: no operation in the graph
+        fixed = int(tf.get_static_value(key))
+        return [_u64((fixed + r * weyl) & _MASK) for r in range(_ROUNDS)]
+    steps = _u64([[(r * weyl) & _MASK for r in range(_ROUNDS)]])
+    return list(tf.split(tf.bitwise.bitwise_and(key + steps, _u64(_MASK)), _ROUNDS, axis=-1))

@@ -47,8 +47,10 @@ class DistributionLayer(keras.layers.Layer):
         support: where draws lie.
         noise: the base noise that ``transform`` takes, or None where there is no such map.
         slow_under_xla: XLA makes training with this layer slower on CPU.
-        choices: how many leading values of the base noise are uniforms that pick among
-            components; where there are some, ``noise_shape`` is flat.
+        choices: how many leading values of the base noise are uniforms, whatever the kind of the
+            others: they pick a component, say, or accept a proposal. Where there are some,
+            ``noise_shape`` is flat.
+        quantiles: how many of the choices, the last ones, a temperature draws in to their middle.
 
     Example:
         >>> layer = tfvae.layers.Normal(event_shape=(2,))
@@ -67,6 +69,7 @@ class DistributionLayer(keras.layers.Layer):
     support: Support = Support.REAL
     noise: Noise | None = None
     choices: int = 0
+    quantiles: int = 0
     slow_under_xla: bool = False
 
     def __init__(

@@ -33,7 +33,7 @@ class Bernoulli(DistributionLayer):
         -543.427...
     """
 
-    noise = "uniform"
+    noise = "coin"
     reparameterised = False
     support = Support.BINARY
 

@@ -1,8 +1,8 @@
-"""Composition: draws made of other draws. Only the LogNormal is a closed map of base noise.
+"""Composition: draws made of other draws, of a Normal or of Gammas.
 
-The others are Gammas and what is made of them. No closed map of noise has their law, so `noise` is
-None: training draws with TFP's sampler, through which implicit gradients flow, and the generator
-of a model that has one of them as prior or likelihood has no portable form.
+Gammas are drawn by bounded rejection (:mod:`tfvae.layers.rejection`), in training as in exports,
+with implicit gradients. What is made of several takes their logarithms, for one Gamma may be too
+small for floats where a share of it is not.
 
 References:
     Figurnov, Mohamed and Mnih (2018), Implicit reparameterization gradients, arXiv:1805.08498.
@@ -20,6 +20,7 @@ import tensorflow_probability as tfp
 from tfvae.layers.base import DistributionLayer, tfd
 from tfvae.layers.fisher import FisherF
 from tfvae.layers.numerics import Bound, bounded
+from tfvae.layers.rejection import OfGammas
 from tfvae.layers.support import Support
 
 
@@ -61,10 +62,10 @@ class LogNormal(DistributionLayer):
 
 
 @keras.saving.register_keras_serializable("tfvae")
-class Gamma(DistributionLayer):
+class Gamma(OfGammas):
     r"""Gamma, :math:`p(x) = \beta^\alpha x^{\alpha - 1} e^{-\beta x} / \Gamma(\alpha)`.
 
-    *Composition*, with implicit gradients.
+    *Composition* of normals and uniforms by bounded rejection, with implicit gradients.
 
     Args:
         event_shape: the shape of one draw. The network emits ``[raw concentration | raw rate]``,
@@ -74,20 +75,27 @@ class Gamma(DistributionLayer):
 
     Example:
         >>> layer = tfvae.layers.Gamma((2,))
+        >>> layer.noise_shape, layer.choices  # 5 normals and 6 uniforms for each of two values
+        ((22,), 12)
         >>> layer(tf.zeros([3, 4])).sample(5, seed=[0, 1]).shape
         TensorShape([5, 3, 2])
     """
 
     bounds = bounded(concentration=Bound(0.3, 1e3), rate=Bound(1e-3, 1e3))
-    support = Support.POSITIVE
 
     def distribution(self, **parameters: tf.Tensor) -> Any:
         """Return ``tfd.Gamma``."""
         return tfd.Gamma(**parameters)
 
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return a Gamma draw over the rate."""
+        concentration, rate = self.parameters(params).values()
+        (log_draw,) = self.log_gammas(noise, concentration)
+        return tf.exp(log_draw) / rate
+
 
 @keras.saving.register_keras_serializable("tfvae")
-class InverseGamma(DistributionLayer):
+class InverseGamma(OfGammas):
     r"""InverseGamma: one over a Gamma with concentration :math:`\alpha` and rate :math:`\beta`.
 
     *Composition*, with implicit gradients.
@@ -105,7 +113,6 @@ class InverseGamma(DistributionLayer):
     """
 
     bounds = bounded(concentration=Bound(1.1, 1e3), scale=Bound(1e-3, 1e3))
-    support = Support.POSITIVE
 
     def distribution(self, **parameters: tf.Tensor) -> Any:
         """Return ``tfd.InverseGamma``."""
@@ -116,9 +123,15 @@ class InverseGamma(DistributionLayer):
         concentration, scale = self.parameters(params).values()
         return scale / (concentration - 1.0)
 
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return the scale over a Gamma draw."""
+        concentration, scale = self.parameters(params).values()
+        (log_draw,) = self.log_gammas(noise, concentration)
+        return scale * tf.exp(-log_draw)
+
 
 @keras.saving.register_keras_serializable("tfvae")
-class Chi2(DistributionLayer):
+class Chi2(OfGammas):
     r"""Chi-squared: the sum of :math:`\nu` squared standard normals, for any :math:`\nu > 0`.
 
     *Composition*, with implicit gradients: the Gamma with concentration :math:`\nu / 2` and rate ½.
@@ -137,15 +150,19 @@ class Chi2(DistributionLayer):
     """
 
     bounds = bounded(df=Bound(0.6, 1e3))
-    support = Support.POSITIVE
 
     def distribution(self, **parameters: tf.Tensor) -> Any:
         """Return ``tfd.Chi2``."""
         return tfd.Chi2(**parameters)
 
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return twice a Gamma draw."""
+        (log_draw,) = self.log_gammas(noise, 0.5 * self.parameters(params)["df"])
+        return 2.0 * tf.exp(log_draw)
+
 
 @keras.saving.register_keras_serializable("tfvae")
-class F(DistributionLayer):
+class F(OfGammas):
     r"""Fisher's F: the ratio of two chi-squared draws, each over its degrees of freedom.
 
     *Composition*, with implicit gradients through both.
@@ -163,7 +180,7 @@ class F(DistributionLayer):
     """
 
     bounds = bounded(df1=Bound(1.0, 1e3), df2=Bound(2.1, 1e3))
-    support = Support.POSITIVE
+    gammas = 2
 
     def distribution(self, **parameters: tf.Tensor) -> Any:
         """Return the ratio, as a TFP distribution."""
@@ -174,13 +191,19 @@ class F(DistributionLayer):
         df1, df2 = self.parameters(params).values()
         return tf.zeros_like(df1) + df2 / (df2 - 2.0)
 
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return the ratio of two Gamma draws, each over its degrees of freedom."""
+        df1, df2 = self.parameters(params).values()
+        top, bottom = self.log_gammas(noise, 0.5 * df1, 0.5 * df2)
+        return tf.exp(top - bottom) * (df2 / df1)
+
 
 @keras.saving.register_keras_serializable("tfvae")
-class Beta(DistributionLayer):
+class Beta(OfGammas):
     r"""Beta on (0, 1), :math:`p(x) \propto x^{a - 1} (1 - x)^{b - 1}`.
 
-    *Composition* of two Gammas, with implicit gradients. :class:`Kumaraswamy` is nearly the same
-    and has a portable sampler.
+    *Composition* of two Gammas, with implicit gradients. :class:`Kumaraswamy` is nearly the same,
+    and takes one uniform for a draw where this takes 22 values of noise.
 
     Args:
         event_shape: the shape of one draw. The network emits ``[raw a | raw b]``, bounded to
@@ -196,14 +219,21 @@ class Beta(DistributionLayer):
 
     bounds = bounded(concentration1=Bound(0.5, 1e3), concentration0=Bound(0.5, 1e3))
     support = Support.OPEN_UNIT
+    gammas = 2
 
     def distribution(self, **parameters: tf.Tensor) -> Any:
         """Return ``tfd.Beta``, whose draws are never rounded to an end."""
         return _OpenBeta(**parameters)
 
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return the first Gamma draw's share of two."""
+        one, zero = self.log_gammas(noise, *self.parameters(params).values())
+        # The sigmoid of `one - zero`, which ONNX Runtime cuts off below 1e-8.
+        return _keep_inside(tf.exp(-tf.nn.softplus(zero - one)))
+
 
 @keras.saving.register_keras_serializable("tfvae")
-class Dirichlet(DistributionLayer):
+class Dirichlet(OfGammas):
     r"""Dirichlet over the last axis, :math:`p(x) \propto \prod_i x_i^{\alpha_i - 1}`.
 
     *Composition* of Gammas, with implicit gradients. Axes before the last are independent.
@@ -237,6 +267,11 @@ class Dirichlet(DistributionLayer):
     def distribution(self, **parameters: tf.Tensor) -> Any:
         """Return ``tfd.Dirichlet``, whose draws are never rounded to 0."""
         return _OpenDirichlet(**parameters)
+
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return the shares of Gamma draws in their sum."""
+        (log_draws,) = self.log_gammas(noise, self.parameters(params)["concentration"])
+        return _keep_inside(tf.nn.softmax(log_draws))
 
 
 def _keep_inside(draws: tf.Tensor) -> tf.Tensor:

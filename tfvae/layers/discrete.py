@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfvae.layers.base import DistributionLayer, tfd
+from tfvae.layers.counting import poisson_quantile
+from tfvae.layers.mixture import flatten, unflatten
 from tfvae.layers.numerics import Bound, bounded
+from tfvae.layers.rejection import BOOSTS, PROPOSALS, TESTS, log_gamma_draws
 from tfvae.layers.support import Support
 
 LOG_RATE = Bound(high=10.0)
+
+
+def _exactly(raw: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Return raw outputs in float64 and without gradients, for draws of large counts."""
+    return [tf.cast(tf.stop_gradient(block), tf.float64) for block in raw]
 
 
 @keras.saving.register_keras_serializable("tfvae")
 class Poisson(DistributionLayer):
     r"""Poisson, for counts: :math:`p(x) = \lambda^x e^{-\lambda} / x!`.
 
+    *Inverse CDF*: a draw is the quantile of a uniform, through which no gradient flows.
+
     Args:
         event_shape: the shape of one draw. The network emits the log-rate, bounded to (-10, 10):
-            rates up to 22,000. Draws have no portable map.
+            rates up to 22,000.
         name: the layer's name.
         dtype: a Keras dtype policy.
 
@@ -30,6 +41,7 @@ class Poisson(DistributionLayer):
         -2.0
     """
 
+    noise = "uniform"
     bounds = bounded(log_rate=LOG_RATE)
     reparameterised = False
     support = Support.COUNTS
@@ -42,6 +54,12 @@ class Poisson(DistributionLayer):
         """Return the rate."""
         return tf.exp(self.parameters(params)["log_rate"])
 
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return the counts at the quantiles that the noise picks."""
+        (raw,) = _exactly(self._split(params))
+        counts = poisson_quantile(tf.cast(noise, tf.float64), tf.exp(LOG_RATE(raw)))
+        return tf.cast(counts, self.compute_dtype)
+
 
 @keras.saving.register_keras_serializable("tfvae")
 class NegativeBinomial(DistributionLayer):
@@ -49,9 +67,11 @@ class NegativeBinomial(DistributionLayer):
 
     With mean m and total count r, the variance is :math:`m + m^2 / r`.
 
+    *Composition*: a Poisson draw whose rate is a Gamma draw. No gradient flows through it.
+
     Args:
         event_shape: the shape of one draw. The network emits ``[log mean | raw total count]``,
-            bounded to (-10, 10) and (0.01, 10000). Draws have no portable map.
+            bounded to (-10, 10) and (0.01, 10000).
         name: the layer's name.
         dtype: a Keras dtype policy.
 
@@ -65,10 +85,22 @@ class NegativeBinomial(DistributionLayer):
         transcriptomics.
     """
 
+    noise = "normal"
     blocks = 2
     reparameterised = False
     support = Support.COUNTS
     _count = Bound(0.01, 1e4)
+
+    def __init__(self, event_shape: tuple[int, ...] | int, **options: Any) -> None:
+        super().__init__(event_shape, **options)
+        self._size = math.prod(self.event_shape)
+        self.choices = (TESTS + BOOSTS + 1) * self._size
+        self.quantiles = (BOOSTS + 1) * self._size
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """The uniforms and normals of a Gamma draw for each value, and a uniform for its count."""
+        return (self.choices + PROPOSALS * self._size,)
 
     def parameters(self, params: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return ``total_count`` and ``logits``, the log of mean over total count."""
@@ -81,6 +113,23 @@ class NegativeBinomial(DistributionLayer):
     def mean(self, params: tf.Tensor) -> tf.Tensor:
         """Return the mean, which the network emits in logs."""
         return tf.exp(LOG_RATE(self._split(params)[0]))
+
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return the counts of Poisson draws at Gamma rates."""
+        uniform, rate = self._uniform_and_rate(noise, *_exactly(self._split(params)))
+        return tf.cast(poisson_quantile(uniform, rate), self.compute_dtype)
+
+    def _uniform_and_rate(
+        self, noise: tf.Tensor, log_mean: tf.Tensor, raw: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return what a count is the quantile of, and its Gamma rate, in float64."""
+        sizes = [self.choices - self._size, self._size, PROPOSALS * self._size]
+        choices, uniform, normals = tf.split(noise, sizes, axis=-1)
+        named = self._counts(log_mean, raw)
+        concentration = flatten(named["total_count"], len(self.event_shape))
+        log_gamma = log_gamma_draws(choices, normals, concentration)
+        rate = tf.exp(unflatten(log_gamma, self.event_shape) + named["logits"])
+        return tf.cast(unflatten(uniform, self.event_shape), tf.float64), rate
 
     def _counts(self, log_mean: tf.Tensor, raw: tf.Tensor) -> dict[str, tf.Tensor]:
         count = self._count(raw)
@@ -96,7 +145,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     Args:
         event_shape: the shape of one draw. The network emits ``[log mean | raw total count |
             dropout logit]``: the first two as in :class:`NegativeBinomial`, the logit of
-            :math:`\pi` bounded to (-10, 10). Draws have no portable map.
+            :math:`\pi` bounded to (-10, 10).
         name: the layer's name.
         dtype: a Keras dtype policy.
 
@@ -132,6 +181,15 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         """Return the mean of the counts times the share of them that is seen."""
         log_mean, _, dropout = self._split(params)
         return tf.exp(LOG_RATE(log_mean)) * tf.sigmoid(-self._dropout(dropout))
+
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return zero where the uniform is below its share, and above it counts."""
+        log_mean, raw, dropout = _exactly(self._split(params))
+        uniform, rate = self._uniform_and_rate(noise, log_mean, raw)
+        zeros = tf.sigmoid(self._dropout(dropout))
+        seen = poisson_quantile(tf.maximum(uniform - zeros, 2.0**-54) / (1.0 - zeros), rate)
+        counts = tf.where(uniform < zeros, tf.zeros_like(seen), seen)
+        return tf.cast(counts, self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("tfvae")

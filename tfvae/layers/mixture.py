@@ -180,3 +180,11 @@ def unflatten(values: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     reshaped = tf.reshape(values, tf.concat([tf.shape(values)[:-1], sizes], axis=0))
     reshaped.set_shape([*values.shape[:-1], *shape])
     return reshaped
+
+
+def flatten(values: tf.Tensor, rank: int) -> tf.Tensor:
+    """Reshape the last `rank` axes of `values` into one."""
+    sizes = values.shape[-rank:]
+    flat = tf.reshape(values, tf.concat([tf.shape(values)[:-rank], [math.prod(sizes)]], axis=0))
+    flat.set_shape([*values.shape[:-rank], math.prod(sizes)])
+    return flat

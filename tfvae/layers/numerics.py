@@ -108,12 +108,32 @@ def scaled_exponential_integral(x: tf.Tensor) -> tf.Tensor:
     near = (-0.57721566, 0.99999193, -0.24991055, 0.05519968, -0.00976004, 0.00107857)
     above = (1.0, 8.5733287401, 18.0590169730, 8.6347608925, 0.2677737343)
     below = (1.0, 9.5733223454, 25.6329561486, 21.0996530827, 3.9584969228)
-    series = tf.exp(small) * (_polynomial(small, near[::-1]) - tf.math.log(small))
-    ratio = _polynomial(large, above) / (_polynomial(large, below) * large)
+    series = tf.exp(small) * (polynomial(small, near[::-1]) - tf.math.log(small))
+    ratio = polynomial(large, above) / (polynomial(large, below) * large)
     return tf.where(x < 1.0, series, ratio)
 
 
-def _polynomial(x: tf.Tensor, coefficients: tuple[float, ...]) -> tf.Tensor:
+def normal_quantile(uniform: tf.Tensor) -> tf.Tensor:
+    """Return the standard normal's quantile of values from 1e-11 to 1 - 1e-11, to 1e-7.
+
+    References:
+        Wichura (1988), Algorithm AS 241: the percentage points of the normal distribution (PPND7).
+    """
+    centre = uniform - 0.5
+    square = 0.180625 - tf.square(centre)
+    middle = centre * (
+        polynomial(square, (59.10937472, 159.29113202, 50.434271938, 3.3871327179))
+        / polynomial(square, (67.187563600, 78.757757664, 17.895169469, 1.0))
+    )
+    depth = tf.sqrt(-tf.math.log(tf.minimum(uniform, 1.0 - uniform))) - 1.6
+    tail = polynomial(depth, (0.17023821103, 1.3067284816, 2.75681539, 1.4234372777)) / polynomial(
+        depth, (0.12021132975, 0.7370016425, 1.0)
+    )
+    return tf.where(tf.abs(centre) < 0.425, middle, tf.sign(centre) * tail)
+
+
+def polynomial(x: tf.Tensor, coefficients: tuple[float, ...]) -> tf.Tensor:
+    """Return a polynomial of x, its coefficients given from the highest power down."""
     value = tf.zeros_like(x) + coefficients[0]
     for coefficient in coefficients[1:]:
         value = value * x + coefficient

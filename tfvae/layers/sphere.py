@@ -16,7 +16,9 @@ import tensorflow_probability as tfp
 
 from tfvae.layers.angle import Angle
 from tfvae.layers.base import DistributionLayer, tfd
+from tfvae.layers.mixture import flatten, unflatten
 from tfvae.layers.numerics import Bound
+from tfvae.layers.rejection import BOOSTS, PROPOSALS, TESTS, log_gamma_draws
 from tfvae.layers.support import Support
 
 CONCENTRATION = Bound(1e-3, 1e4)
@@ -106,8 +108,8 @@ class VonMisesFisher(_Spherical):
         """Return the point at the angle and in the direction that the noise picks."""
         noise = tf.cast(noise, self.compute_dtype)
         lead, dim = self.event_shape[:-1], self.event_shape[-1]
-        uniform = _fold(noise[..., : self.choices], lead)
-        normal = _fold(noise[..., self.choices :], (*lead, dim - 1))
+        uniform = unflatten(noise[..., : self.choices], lead)
+        normal = unflatten(noise[..., self.choices :], (*lead, dim - 1))
         return _at_quantile(uniform, normal, **self.parameters(params))
 
 
@@ -116,7 +118,7 @@ class PowerSpherical(_Spherical):
     r"""Power spherical, :math:`p(x) \propto (1 + \mu^\top x)^\kappa`: nearly a von Mises-Fisher.
 
     *Composition* of a Gamma and d - 1 normals, with implicit gradients. Its normaliser is in closed
-    form, so it is the faster of the two; :class:`VonMisesFisher` has a portable sampler.
+    form, so it is the faster of the two.
 
     Args:
         event_shape: the shape of one draw, its last axis d of unit length; the axes before are
@@ -138,9 +140,34 @@ class PowerSpherical(_Spherical):
         De Cao and Aziz (2020), The power spherical distribution, arXiv:2006.04437.
     """
 
+    noise = "normal"
+
+    def __init__(self, event_shape: tuple[int, ...] | int, **options: Any) -> None:
+        super().__init__(event_shape, **options)
+        self._points = math.prod(self.event_shape[:-1])
+        self.choices = (TESTS + BOOSTS) * self._points
+        self.quantiles = BOOSTS * self._points
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """The uniforms and normals of a Gamma for each last axis, then d - 1 normals for each."""
+        return (self.choices + (PROPOSALS + self.event_shape[-1] - 1) * self._points,)
+
     def distribution(self, **parameters: tf.Tensor) -> Any:
         """Return ``tfd.PowerSpherical``, whose draws and gradients are finite in float32."""
         return _PowerSpherical(**parameters)
+
+    def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return the points that a Gamma draw and the normals pick."""
+        noise = tf.cast(noise, self.compute_dtype)
+        direction, concentration = self.parameters(params).values()
+        lead, dim = self.event_shape[:-1], self.event_shape[-1]
+        ring = dim - 1
+        sizes = [self.choices, PROPOSALS * self._points, ring * self._points]
+        choices, proposals, normals = tf.split(noise, sizes, axis=-1)
+        shape = flatten(concentration[..., tf.newaxis], len(self.event_shape)) + 0.5 * ring
+        gamma = tf.exp(unflatten(log_gamma_draws(choices, proposals, shape), lead))
+        return _projected(2.0 * gamma, unflatten(normals, (*lead, ring)), direction)
 
 
 class _VonMisesFisher(tfp.distributions.VonMisesFisher):
@@ -210,17 +237,12 @@ class _PowerSpherical(tfp.distributions.PowerSpherical):
         return self._log_scaled_normaliser() - tf.cast(energy, self.dtype)
 
     def _sample_n(self, n: tf.Tensor, seed: Any = None) -> tf.Tensor:
-        # (1 + mu.x) / 2 is a Beta draw, and so a share of one Gamma draw in two. The other is half
-        # the squared length of the normals that point in x's direction: the stereographic map.
         first, second = tfp.random.split_seed(seed)
         ring = 0.5 * (self.event_shape[-1] - 1)
         gamma = tfd.Gamma(self.concentration + ring, tf.constant(0.5, self.dtype))
-        square = tf.maximum(gamma.sample(n, seed=first), 1e-30)[..., tf.newaxis]
         shape = tf.concat([[n], tf.shape(self.mean_direction)], axis=0)
         normal = tf.random.stateless_normal(shape, second, dtype=self.dtype)[..., 1:]
-        length = tf.reduce_sum(tf.square(normal), axis=-1, keepdims=True)
-        turned = 2.0 * tf.sqrt(square) * _turn(normal, self.mean_direction)
-        return unit((square - length) * self.mean_direction + turned, 0.0)
+        return _projected(gamma.sample(n, seed=first), normal, self.mean_direction)
 
     def _shapes(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the two concentrations of the Beta, in float64 for what cancels."""
@@ -241,6 +263,18 @@ def _at_quantile(
     cosine, sine = Angle(concentration, mean_direction.shape[-1]).quantile(uniform)
     across = _turn(unit(normal, 1e-10), mean_direction)
     return unit(cosine[..., tf.newaxis] * mean_direction + sine[..., tf.newaxis] * across, 0.0)
+
+
+def _projected(square: tf.Tensor, normal: tf.Tensor, mean_direction: tf.Tensor) -> tf.Tensor:
+    """Return the power spherical draw of a chi-squared draw [...] and normals [..., d - 1].
+
+    (1 + mu.x) / 2 is a Beta draw, and so a share of one Gamma draw in two. The other is half the
+    squared length of the normals that point in x's direction: the stereographic map.
+    """
+    square = tf.maximum(square, 1e-30)[..., tf.newaxis]
+    length = tf.reduce_sum(tf.square(normal), axis=-1, keepdims=True)
+    turned = 2.0 * tf.sqrt(square) * _turn(normal, mean_direction)
+    return unit((square - length) * mean_direction + turned, 0.0)
 
 
 def _turn(tangent: tf.Tensor, direction: tf.Tensor) -> tf.Tensor:
@@ -272,10 +306,3 @@ def check_sphere(event_shape: tuple[int, ...]) -> None:
             "Expected the last axis of `event_shape` to be at least 2 long: it is a point on the "
             f"unit sphere. Received: event_shape={event_shape!r}."
         )
-
-
-def _fold(flat: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
-    """Give the last axis this shape."""
-    folded = tf.reshape(flat, tf.concat([tf.shape(flat)[:-1], tf.constant(shape, tf.int32)], 0))
-    folded.set_shape([*flat.shape[:-1], *shape])
-    return folded

@@ -36,9 +36,15 @@ class Prior(DistributionLayer):
         """Return the distribution: batch shape [] or [B], event shape ``event_shape``."""
         raise NotImplementedError
 
+    @property
+    def condition_spec(self) -> tuple[tuple[int, ...], str]:
+        """The shape of one condition and its dtype, where the prior is conditional."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its condition is.")
+
     def _take_after(self, layer: DistributionLayer) -> None:
         """Be capable of what a distribution layer is, whose family this prior has."""
-        for name in ("support", "noise", "choices", "reparameterised", "has_density", "pointwise"):
+        drawing = ("support", "noise", "choices", "quantiles", "reparameterised")
+        for name in (*drawing, "has_density", "pointwise"):
             setattr(self, name, getattr(layer, name))
 
     @staticmethod
@@ -52,7 +58,12 @@ class Prior(DistributionLayer):
     def tempered(self, noise: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
         """Scale base noise by temperatures that broadcast to it, as ``generate`` asks."""
         assert self.noise is not None
-        return random.tempered(self.noise, noise, temperature, self.choices)
+        kept = self.choices - self.quantiles
+        if not self.quantiles:
+            return random.tempered(self.noise, noise, temperature, kept)
+        choices, rest = noise[..., : self.choices], noise[..., self.choices :]
+        drawn_in = random.tempered("uniform", choices, temperature, kept)
+        return tf.concat([drawn_in, random.tempered(self.noise, rest, temperature)], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, its parts serialised by Keras."""

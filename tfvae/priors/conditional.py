@@ -80,6 +80,12 @@ class Conditional(Prior):
         """The shape of the base noise that the layer's map takes."""
         return self.layer.noise_shape
 
+    @property
+    def condition_spec(self) -> tuple[tuple[int, ...], str]:
+        """The shape and dtype of the network's input."""
+        (given,) = self.network.inputs
+        return tuple(given.shape[1:]), keras.backend.standardize_dtype(given.dtype)
+
     def call(self, condition: tf.Tensor | None = None) -> Any:
         """Return the layer's distribution, batch shape [B]."""
         return self.layer(self._params(condition))

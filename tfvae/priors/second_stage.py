@@ -30,7 +30,7 @@ class SecondStage(Prior):
 
     Raises:
         ValueError: if prior and likelihood are not maps of one kind of base noise, or the
-            likelihood is a mixture.
+            likelihood's draws involve choices, of a component or of a proposal.
 
     Example:
         >>> vae = tfvae.zoo.vae((4,), 4, hidden=(8,), likelihood="Normal")
@@ -58,15 +58,16 @@ class SecondStage(Prior):
         if prior.noise is None or prior.noise != likelihood.noise or likelihood.choices:
             raise ValueError(
                 "Expected `prior` and `likelihood` to be maps of one kind of noise, the likelihood "
-                f"no mixture. Received: {type(prior).__name__} of {prior.noise} noise, "
-                f"{type(likelihood).__name__} of {likelihood.noise} noise."
+                "no mixture and not drawn by rejection. Received: "
+                f"{type(prior).__name__} of {prior.noise} noise, {type(likelihood).__name__} of "
+                f"{likelihood.noise} noise with {likelihood.choices} choices."
             )
         super().__init__(likelihood.event_shape, name=name, dtype=dtype, trainable=trainable)
         # The parts and not the VAE, whose metrics would turn up in the logs of the model that
         # this is the prior of.
         self.prior, self.decoder, self.likelihood = prior, decoder, likelihood
         self.support = likelihood.support
-        self.noise, self.choices = prior.noise, prior.choices
+        self.noise, self.choices, self.quantiles = prior.noise, prior.choices, prior.quantiles
 
     @property
     def noise_shape(self) -> tuple[int, ...]:

@@ -1,0 +1,110 @@
+"""What is exported, and the examples that it is tried with."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfvae.generation import Generative
+
+from .errors import ExportError
+from .manifest import Tensor
+from .processing import Processing
+
+SAMPLES = 50
+"""Importance samples of the endpoint ``score``, as in Burda et al."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A model, and all that its endpoints are made from beside it.
+
+    Attributes:
+        model: a VAE or a Generator.
+        processing: what clients see in place of the model's own units.
+        samples: importance samples of ``score``.
+        data: examples [N, *data], in the model's units, or None: the model's own draws.
+        condition: their conditions [N, ...], as the model takes them, or None.
+    """
+
+    model: Generative
+    processing: Processing = dataclasses.field(default_factory=Processing)
+    samples: int = SAMPLES
+    data: npt.NDArray[Any] | None = None
+    condition: npt.NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.processing.check_shape(self.model.data_shape)
+        if self.processing.classes and not self.model.prior.conditional:
+            raise ExportError(
+                "Expected no `classes`, for no slot of this model takes a condition. Received: "
+                f"{len(self.processing.classes)} names."
+            )
+        classes = len(self.processing.classes)
+        if classes and not self._takes_indices and self._condition_shape != (classes,):
+            raise ExportError(
+                f"Expected `classes` to be as many as the condition is long, "
+                f"{self._condition_shape}. Received: {classes} names."
+            )
+
+    @property
+    def condition_inputs(self) -> tuple[Tensor, ...]:
+        """The condition as clients send it, where there is one."""
+        if not self.model.prior.conditional:
+            return ()
+        if self.processing.classes:
+            high = len(self.processing.classes) - 1
+            return (Tensor("condition", (None,), "int64", bounds=(0, high)),)
+        shape, dtype = self.model.prior.condition_spec
+        return (Tensor("condition", (None, *shape), dtype),)
+
+    def to_condition(self, given: Any) -> Any:
+        """Map conditions from what clients send to what the model takes."""
+        if not self.processing.classes:
+            return given
+        if not self._takes_indices:
+            return tf.one_hot(given, len(self.processing.classes))
+        return tf.cast(given, self.model.prior.condition_spec[1])
+
+    def condition_examples(self, count: int) -> dict[str, npt.NDArray[Any]]:
+        """Return conditions to try endpoints with, as clients send them."""
+        if not self.condition_inputs:
+            return {}
+        if self.processing.classes:
+            values = np.arange(count) % len(self.processing.classes)
+            return {"condition": values.astype(np.int64)}
+        return {"condition": self._conditions(count)}
+
+    def data_examples(self, count: int) -> npt.NDArray[Any]:
+        """Return data to try endpoints with, as clients send them."""
+        if self.data is None:
+            conditions = self.condition_examples(count)
+            given = conditions.get("condition")
+            condition = None if given is None else np.asarray(self.to_condition(given))
+            x = np.asarray(self.model.generate(count, condition=condition).sample)
+        else:
+            x = np.resize(self.data, (count, *self.data.shape[1:]))
+        return np.asarray(self.processing.to_client(x))
+
+    @property
+    def _condition_shape(self) -> tuple[int, ...]:
+        return self.model.prior.condition_spec[0]
+
+    @property
+    def _takes_indices(self) -> bool:
+        return not self._condition_shape
+
+    def _conditions(self, count: int) -> npt.NDArray[Any]:
+        """Return conditions as the model takes them."""
+        shape, dtype = self.model.prior.condition_spec
+        if self.condition is not None:
+            rows = np.resize(self.condition, (count, *self.condition.shape[1:]))
+            return rows.astype(dtype)
+        if np.issubdtype(dtype, np.integer):
+            # Any network takes class 0; which others there are, no network says.
+            return np.zeros((count, *shape), dtype)
+        return np.random.default_rng(1).standard_normal((count, *shape)).astype(dtype)

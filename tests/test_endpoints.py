@@ -1,0 +1,300 @@
+"""What endpoints compute, as traced functions: against TFP, closed forms and the exact log p(x).
+
+That files compute the same in other runtimes is the subject of test_export.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from linear_gaussian import LinearGaussian
+from scipy import stats
+
+import tfvae
+from tfvae.export import ExportError, Processing
+from tfvae.export.calibration import calibrate
+from tfvae.export.endpoints import endpoints
+from tfvae.export.manifest import Threshold
+from tfvae.export.preparation import generative, prepared
+from tfvae.export.subject import Subject
+
+
+def call(subject: Any, name: str, **inputs: Any) -> dict[str, Any]:
+    """Run one endpoint's traced function on arrays."""
+    (endpoint,) = endpoints(subject, [name])
+    tensors = {spec.name: tf.constant(inputs[spec.name], spec.dtype) for spec in endpoint.inputs}
+    outputs = endpoint.function(**tensors)
+    assert [spec.name for spec in endpoint.outputs] == list(outputs)
+    return {key: value.numpy() for key, value in outputs.items()}
+
+
+@pytest.fixture(scope="module")
+def images() -> tfvae.VAE:
+    """A model of 4 by 3 images of one channel, with weights that are not those of the start."""
+    return tfvae.zoo.vae((4, 3, 1), 2, hidden=(8,), likelihood="ContinuousBernoulli", seed=3)
+
+
+@pytest.fixture(scope="module")
+def conditional() -> tfvae.VAE:
+    """A prior whose mean is ten times the class, of which it is told one-hot."""
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    kernel = np.array([[0, 0], [10, 10], [20, 20]], np.float32)
+    network.layers[0].set_weights([np.hstack([kernel, np.zeros((3, 2))]), np.zeros(4)])
+    prior = tfvae.priors.Conditional(network, tfvae.layers.Normal((2,)))
+    return tfvae.zoo.vae((5,), 2, hidden=(8,), prior=prior, likelihood="Normal")
+
+
+# ---------------------------------------------------------------------------- what is computed
+
+
+def test_encode_is_the_mean_and_spread_of_the_posterior(images: tfvae.VAE) -> None:
+    x = np.random.default_rng(0).uniform(size=(6, 4, 3, 1)).astype("float32")
+    outputs = call(images, "encode", x=x)
+    np.testing.assert_allclose(outputs["mean"], images.encode(x).mean(), atol=1e-6)
+    np.testing.assert_allclose(outputs["stddev"], images.encode(x).stddev(), atol=1e-6)
+    mean = images.decode(outputs["mean"]).mean()
+    np.testing.assert_allclose(call(images, "reconstruct", x=x)["mean"], mean, atol=1e-6)
+
+
+def test_score_at_the_exact_posterior_is_log_p_of_x() -> None:
+    truth = LinearGaussian.random()
+    x = truth.sample(9).astype("float32")
+    seeds = np.array([0, -1, 2**63 - 1, *range(6)], np.int64)
+    outputs = call(Subject(truth.vae(), samples=3), "score", x=x, seed=seeds)
+    # Every importance weight is p(x). In float32 two log-densities of about 10 nats cancel.
+    np.testing.assert_allclose(outputs["log_marginal"], truth.log_marginal(x), atol=2e-5)
+
+
+def test_score_with_another_posterior_approaches_log_p_of_x_from_below() -> None:
+    truth = LinearGaussian.random()
+    vae, exact = truth.vae(error=0.3), truth.log_marginal(truth.sample(400))
+    x = truth.sample(400).astype("float32")
+    few, many = (vae.score(x, samples=s, seed=5).log_marginal.numpy() for s in (2, 500))
+    # With the means off by 0.3, log p(x) - ELBO is KL(q‖p) = Σ 0.3² / (2 s²_j), the same for all x.
+    elbo = vae.score(x, samples=500, seed=5).elbo.numpy()
+    m = np.sum(truth.w**2, axis=0) + truth.s**2
+    gap = np.sum(0.3**2 * m / (2 * truth.s**2))
+    spread = np.std(exact - elbo) / np.sqrt(400)
+    assert abs(np.mean(exact - elbo) - gap) < 5 * spread + 1e-4
+    assert np.mean(elbo) < np.mean(few) < np.mean(many) < np.mean(exact) + 5 * spread
+    assert abs(np.mean(many - exact)) < 0.02
+
+
+def test_scores_are_rows_of_their_own(images: tfvae.VAE) -> None:
+    x = np.random.default_rng(1).uniform(size=(5, 4, 3, 1)).astype("float32")
+    seeds = np.array([4, 9, -3, 4, 0])
+    whole = images.score(x, seeds=seeds, samples=4)
+    # Sums of some 12 terms of about 1 nat, in another order.
+    for row in (0, 3):
+        alone = images.score(x[row : row + 1], seeds=seeds[row : row + 1], samples=4)
+        np.testing.assert_allclose(whole.elbo[row], alone.elbo[0], atol=1e-5)
+        np.testing.assert_allclose(whole.log_marginal[row], alone.log_marginal[0], atol=1e-5)
+    batches = images.score(x, seeds=seeds, samples=4, batch_size=2)
+    np.testing.assert_allclose(whole.log_marginal, batches.log_marginal, atol=1e-5)
+    assert np.all(np.asarray(whole.log_marginal) != images.score(x, seed=50, samples=4)[1])
+
+
+def test_a_condition_reaches_the_prior(conditional: tfvae.VAE) -> None:
+    condition = np.eye(3, dtype="float32")[[0, 1, 2]]
+    seeds, one = np.arange(3), np.ones(3, np.float32)
+    drawn = call(conditional, "generate", seed=seeds, temperature=one, condition=condition)
+    again = conditional.generate(seeds=seeds, condition=condition)
+    np.testing.assert_array_equal(drawn["z"], again.z)
+    np.testing.assert_allclose(drawn["z"].mean(axis=1), [0, 10, 20], atol=5)
+    x = np.zeros((3, 5), np.float32)
+    scores = call(conditional, "score", x=x, seed=seeds, condition=condition)
+    # A latent near 0 is unlikely under a prior at 10 or 20, by 2 · 10² / 2 and 2 · 20² / 2 nats.
+    assert np.all(np.diff(scores["log_marginal"]) < -50)
+
+
+# ---------------------------------------------------------------------------- which there are
+
+
+def test_a_point_has_no_score(images: tfvae.VAE) -> None:
+    autoencoder = tfvae.zoo.rae((8,), 2, hidden=(4,), likelihood="Normal")
+    names = [endpoint.name for endpoint in endpoints(autoencoder)]
+    assert names == ["decode", "generate", "encode", "reconstruct"]
+    with pytest.raises(ExportError, match=r"posterior with a density.*Deterministic.*'encode'"):
+        endpoints(autoencoder, ["score"])
+    with pytest.raises(ValueError, match="posterior with a density"):
+        autoencoder.score(np.zeros((2, 8)))
+    with pytest.raises(ValueError, match="Expected `seeds` to be one for each row"):
+        images.score(np.zeros((2, 4, 3, 1)), seeds=[1])
+    with pytest.raises(ValueError, match="`samples`"):
+        images.score(np.zeros((2, 4, 3, 1)), samples=0)
+
+
+def test_a_flow_posterior_has_no_spread_in_closed_form() -> None:
+    vae = tfvae.zoo.iaf_vae((6,), 2, hidden=(4,))
+    (encode,) = endpoints(vae, "encode")
+    assert [spec.name for spec in encode.outputs] == ["mean"]
+    assert "standard deviation" not in encode.description
+
+
+# ---------------------------------------------------------------------------- any Keras decoder
+
+
+def test_any_decoder_generates_and_exports() -> None:
+    decoder = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(6, "sigmoid")]
+    )
+    whole = keras.Sequential([decoder, tfvae.adapters.Logit()])
+    generator = generative(whole, None, "Bernoulli")
+    assert isinstance(generator, tfvae.Generator)
+    assert [endpoint.name for endpoint in endpoints(generator)] == ["decode", "generate"]
+    z = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    # logit and back: a unit of rounding of a probability, over p (1 - p), where p is in [.1, .9].
+    np.testing.assert_allclose(call(generator, "decode", z=z)["mean"], decoder(z), atol=2e-6)
+    drawn = generator.generate(2000, seed=7)
+    assert stats.kstest(np.ravel(drawn.z), "norm").pvalue > 1e-4
+    error = np.asarray(drawn.sample).mean(axis=0) - np.asarray(drawn.mean).mean(axis=0)
+    assert np.abs(error).max() < 5 * 0.5 / np.sqrt(2000)  # 6 values: once in 290,000
+    with pytest.raises(ExportError, match="Expected a model with an encoder"):
+        endpoints(generator, "encode")
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "units", "event_shape"),
+    [("Normal", 8, (4,)), ("Bernoulli", 8, (8,)), ("ZeroInflatedNegativeBinomial", 9, (3,))],
+)
+def test_a_likelihood_by_name_takes_its_shape_from_the_decoder(
+    likelihood: str, units: int, event_shape: tuple[int, ...]
+) -> None:
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(units)])
+    generator = tfvae.Generator(decoder, likelihood)
+    assert generator.data_shape == event_shape
+    assert generator.latent_shape == (2,)
+
+
+def test_what_is_no_decoder() -> None:
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(7)])
+    vae = tfvae.zoo.vae((6,), 2, hidden=(4,))
+    with pytest.raises(TypeError, match=r"Expected `model` to be a tfvae\.VAE, .*Received: int"):
+        generative(3, None, None)
+    with pytest.raises(ExportError, match="Expected `likelihood` to say"):
+        generative(decoder, None, None)
+    with pytest.raises(ExportError, match="Expected no `prior`"):
+        generative(vae, vae.prior, None)
+    with pytest.raises(ValueError, match=r"emits 2 values for each value of x.*Received"):
+        tfvae.Generator(decoder, "Normal")
+    with pytest.raises(ValueError, match=r"`decoder` to map \[batch, 3\]"):
+        tfvae.Generator(decoder, "Bernoulli", tfvae.priors.StandardNormal((3,)))
+    with pytest.raises(TypeError, match="`prior` to be a tfvae prior"):
+        tfvae.Generator(decoder, "Bernoulli", tfvae.layers.Normal((2,)))
+    with pytest.raises(TypeError, match="`decoder` to be a Keras model"):
+        tfvae.Generator(keras.layers.Dense(3), "Bernoulli")
+
+
+# ---------------------------------------------------------------------------- what clients see
+
+
+def test_bytes_in_and_bytes_out(images: tfvae.VAE) -> None:
+    served = Subject(images, Processing("uint8"), samples=2)
+    x = np.random.default_rng(0).integers(0, 256, (6, 4, 3, 1), np.uint8)
+    units = (x / 255).astype("float32")
+    mean = np.asarray(images.reconstruct(units))
+    outputs = call(served, "reconstruct", x=x)["mean"]
+    assert outputs.dtype == np.uint8
+    np.testing.assert_array_equal(outputs, np.round(255 * mean))
+    np.testing.assert_allclose(
+        call(served, "encode", x=x)["mean"], images.encode(units).mean(), atol=1e-6
+    )
+    seeds = np.arange(6)
+    np.testing.assert_allclose(
+        call(served, "score", x=x, seed=seeds)["elbo"],
+        images.score(units, seeds=seeds, samples=2).elbo,
+        atol=1e-5,
+    )
+    drawn = call(served, "generate", seed=seeds, temperature=np.ones(6))
+    np.testing.assert_array_equal(drawn["sample"], np.round(255 * images.generate(6).sample))
+    records = {endpoint.name: endpoint.record for endpoint in endpoints(served)}
+    assert records["encode"].inputs[0].bounds == (0.0, 255.0)
+    assert records["generate"].outputs[2].compare == "levels"
+    for endpoint in endpoints(served):
+        for name, values in endpoint.reference(**endpoint.examples(8)).items():
+            spec = next(spec for spec in endpoint.outputs if spec.name == name)
+            assert (values.dtype.name, values.shape[1:]) == (spec.dtype, spec.shape[1:])
+
+
+def test_a_scale_for_each_value() -> None:
+    vae = tfvae.zoo.vae((3,), 2, hidden=(4,), likelihood="Normal")
+    scale, offset = np.array([1.0, 10.0, 100.0]), np.array([0.0, 5.0, -5.0])
+    served = Subject(vae, Processing(scale=scale, offset=offset))
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    mean = call(served, "reconstruct", x=x * scale + offset)["mean"]
+    np.testing.assert_allclose(mean, np.asarray(vae.reconstruct(x)) * scale + offset, rtol=2e-5)
+    with pytest.raises(ExportError, match=r"`scale` to broadcast to one x, shape \(3,\).*\(2,\)"):
+        Subject(vae, Processing(scale=[1.0, 2.0]))
+
+
+def test_classes_by_their_index(conditional: tfvae.VAE) -> None:
+    served = Subject(conditional, Processing(classes=("low", "middle", "high")))
+    drawn = call(served, "generate", seed=[5, 5], temperature=[1, 1], condition=[0, 2])
+    one_hot = np.eye(3, dtype="float32")[[0, 2]]
+    np.testing.assert_array_equal(
+        drawn["z"], conditional.generate(seeds=[5, 5], condition=one_hot).z
+    )
+    (generate,) = endpoints(served, "generate")
+    assert (generate.inputs[2].dtype, generate.inputs[2].bounds) == ("int64", (0, 2))
+    assert set(generate.examples(4)["condition"]) == {0, 1, 2}
+    with pytest.raises(ExportError, match=r"as many as the condition is long, \(3,\).*2 names"):
+        Subject(conditional, Processing(classes=("a", "b")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dtype": "int8"}, "`dtype` to be 'float32' or 'uint8'"),
+        ({"scale": 0.0}, "`scale` to be finite and not zero"),
+        ({"offset": np.nan}, "`offset` to be finite"),
+        ({"classes": "cats"}, "`classes` to be a list"),
+        ({"classes": ("a", "a")}, "`classes` to be names that differ"),
+    ],
+)
+def test_bad_processing(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        Processing(**arguments)
+
+
+def test_classes_without_a_condition(images: tfvae.VAE) -> None:
+    with pytest.raises(ExportError, match="Expected no `classes`"):
+        Subject(images, Processing(classes=("a", "b")))
+
+
+# ---------------------------------------------------------------------------- anomaly detection
+
+
+def test_false_alarms_are_as_rare_as_stated() -> None:
+    truth = LinearGaussian.random()
+    vae = truth.vae()
+    rates = (0.01, 0.05, 0.2)
+    _, calibration = prepared(vae, Processing(), 3, truth.sample(999, seed=2), rates)
+    assert calibration is not None
+    assert (calibration.examples, calibration.samples) == (999, 3)
+    scores = np.asarray(vae.score(truth.sample(4000, seed=3), samples=3, seed=1000).log_marginal)
+    for threshold in calibration.thresholds:
+        rate, below = threshold.false_alarm_rate, int(np.sum(scores < threshold.log_marginal))
+        # The share of the distribution below the k-th of n is Beta(k, n + 1 - k).
+        k = round(rate * 1000)
+        tails = stats.betabinom(4000, k, 1000 - k)
+        assert min(tails.cdf(below), tails.sf(below - 1)) > 1e-5  # six tails: once in 17,000
+
+
+def test_what_is_not_enough_to_calibrate(images: tfvae.VAE) -> None:
+    x = np.random.default_rng(0).uniform(size=(98, 4, 3, 1))
+    with pytest.raises(ExportError, match=r"at least 99 examples .*rate of 0\.01.*Received: 98"):
+        prepared(images, Processing(), 2, x, [0.01])
+    enough = calibrate(images, tfvae.data.Examples(np.concatenate([x, x[:1]])), 2, [0.01])
+    lowest = float(np.min(images.score(np.concatenate([x, x[:1]]), samples=2).log_marginal))
+    assert enough.thresholds == (Threshold(0.01, lowest),)
+    with pytest.raises(ExportError, match="`false_alarm_rates` between 0 and 1"):
+        prepared(images, Processing(), 2, x, [1.5])
+    with pytest.raises(ExportError, match=r"`calibration` of shape|`calibration`.*shape"):
+        prepared(images, Processing(), 2, np.zeros((200, 7)), [0.01])
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6)])
+    with pytest.raises(ExportError, match="Expected no `calibration`"):
+        prepared(tfvae.Generator(decoder, "Bernoulli"), Processing(), 2, x, [0.01])

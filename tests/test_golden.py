@@ -1,0 +1,95 @@
+"""What an earlier tfvae published is loaded, run and verified; and a browser's runtime agrees."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from here import examine_here
+
+import tfvae
+from tfvae import random
+from tfvae.export import stranger, verification
+
+GOLDEN = Path(__file__).parent / "golden"
+WEB = Path(__file__).parent / "web.mjs"
+
+
+@pytest.fixture(scope="module", params=["format-1.tar.gz"])
+def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("golden")
+    with tarfile.open(GOLDEN / request.param) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "golden" / "1"
+
+
+def test_it_is_small() -> None:
+    assert sum(path.stat().st_size for path in GOLDEN.iterdir()) < 300 * 1024
+
+
+def test_it_verifies(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "run_stranger", examine_here)
+    report = tfvae.export.verify(golden)
+    assert report.ok, str(report)
+    assert {row.endpoint for row in report.rows} == {
+        *("decode", "generate", "encode", "reconstruct", "score", "warm-up")
+    }
+    assert {row.runtime for row in report.rows} == {
+        *stranger.RUNTIMES, "onnxruntime, float16", "onnxruntime, int8"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "tensorflow"])
+def test_it_runs(golden: Path, runtime: str) -> None:
+    loaded = tfvae.export.load(golden, runtime=runtime)
+    x = np.array([[0, 1, 1], [1, 1, 1]], np.float32)
+    assert loaded.encode(x)["stddev"].shape == (2, 2)
+    assert loaded.reconstruct(x)["mean"].shape == (2, 3)
+    # An estimate from two samples may exceed 0, where the log of a probability cannot be.
+    assert np.all(loaded.score(x)["log_marginal"] < 1)
+    assert loaded.is_anomaly(x, 0.05).shape == (2,)
+    drawn = loaded.generate(seeds=np.arange(50))
+    # The draws are those of TensorFlow's own words: half a word for each value, from seed 0 on.
+    for seed, (mean, sample) in enumerate(zip(drawn["mean"], drawn["sample"], strict=True)):
+        words = tf.random.stateless_uniform(
+            [3], [seed, random.OBSERVATION], None, None, tf.uint32, alg="philox"
+        ).numpy()
+        unit = np.array([words[0] >> 16, words[1] >> 16, words[0] & 0xFFFF]) / 2**16
+        certain = np.abs(unit - mean) > 2**-15
+        np.testing.assert_array_equal(sample[certain], (unit < mean)[certain])
+
+
+def test_a_browser_agrees(golden: Path, tmp_path: Path) -> None:
+    """The same files in onnxruntime-web, where Node and the package are."""
+    modules = os.environ.get("TFVAE_NODE_MODULES")
+    if shutil.which("node") is None or not modules:
+        pytest.skip("needs Node, and TFVAE_NODE_MODULES: a node_modules with onnxruntime-web")
+    vectors = np.load(golden / "test_vectors.npz")
+    for endpoint, inputs in (("generate", ["seed", "temperature"]), ("score", ["x", "seed"])):
+        given = {
+            name: {
+                "type": str(vectors[f"{endpoint}/{name}"].dtype),
+                "dims": vectors[f"{endpoint}/{name}"].shape,
+                "data": [str(value) for value in vectors[f"{endpoint}/{name}"].ravel()],
+            }
+            for name in inputs
+        }
+        (tmp_path / "inputs.json").write_text(json.dumps(given))
+        model = golden / "onnx" / f"{endpoint}.onnx"
+        result = subprocess.run(
+            ["node", str(WEB), modules, str(model), str(tmp_path / "inputs.json")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name, values in json.loads(result.stdout).items():
+            expected = vectors[f"{endpoint}/{name}"]
+            actual = np.array(values, np.float32).reshape(expected.shape)
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)

@@ -1,0 +1,19 @@
+// Run an ONNX file in onnxruntime-web: node web.mjs NODE_MODULES MODEL INPUTS, outputs as JSON.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+const [modules, model, inputs] = process.argv.slice(2);
+const ort = createRequire(`${modules}/`)("onnxruntime-web");
+ort.env.wasm.numThreads = 1;
+
+const feeds = {};
+for (const [name, { type, dims, data }] of Object.entries(JSON.parse(readFileSync(inputs)))) {
+  const values =
+    type === "int64" ? BigInt64Array.from(data, BigInt) : Float32Array.from(data, Number);
+  feeds[name] = new ort.Tensor(type, values, dims);
+}
+const session = await ort.InferenceSession.create(readFileSync(model), {
+  executionProviders: ["wasm"],
+});
+const outputs = Object.entries(await session.run(feeds));
+console.log(JSON.stringify(Object.fromEntries(outputs.map(([k, v]) => [k, Array.from(v.data)]))));
