@@ -21,7 +21,6 @@ from .endpoint import Arrays, Endpoint
 from .endpoints import endpoints as endpoints_of
 from .errors import ExportError
 from .manifest import Check, EndpointRecord, Manifest, fingerprints, now, package_versions
-from .precision import write as write_variants
 from .preparation import (
     check_model,
     check_opset,
@@ -204,7 +203,7 @@ def _write_variant(
     written, refused = [], []
     for record in records:
         try:
-            made = write_variants(record, folder, [name])
+            made = onnx.write_variants(record, folder, [name])
             written.append(dataclasses.replace(record, variants=(*record.variants, *made)))
         except ExportError as error:
             written.append(record)

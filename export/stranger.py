@@ -8,7 +8,7 @@ It blocks the import of everything a server does not have, runs every endpoint i
 and without its optimisations (TensorFlow blocked as well), through ``tf.saved_model.load`` and
 through the C++ loader that TF Serving uses, on batches of 1, 3 and 64, and compares with the test
 vectors that Keras recorded at the export. It prints one line of JSON. ``-P`` keeps this folder,
-where a file is called ``onnx.py``, off the import path.
+which has an ``onnx`` of its own, off the import path.
 
 It imports the standard library, NumPy, onnxruntime and TensorFlow, and must stay so.
 """

@@ -17,9 +17,9 @@ import test_layers
 from scipy import special
 from tf2onnx import convert
 
-from tfvae.export.converters import HANDLERS
-from tfvae.export.rewriters import REWRITERS
-from tfvae.export.simplify import nodes, simplify
+from tfvae.export.onnx.converters import HANDLERS
+from tfvae.export.onnx.rewriters import REWRITERS
+from tfvae.export.onnx.simplify import nodes, simplify
 from tfvae.layers.kl import has_closed_form
 
 Arrays = dict[str, Any]

@@ -18,7 +18,7 @@ import tfvae
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Runs alone in a fresh process, and is no module to import.
-PACKAGES = ("layers", "priors", "objectives", "zoo", "export")
+PACKAGES = ("layers", "priors", "objectives", "zoo", "export", "export.onnx")
 MODULES = [
     module.name
     for package in ("tfvae", *(f"tfvae.{name}" for name in PACKAGES))
@@ -41,6 +41,7 @@ def test_examples_in_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
+@pytest.mark.slow
 def test_examples_in_the_readme(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = doctest.testfile(

@@ -43,8 +43,8 @@ EXPORT = Path(tfvae.export.__path__[0])
 def files() -> Iterator[tuple[str, Path]]:
     packages = ("layers", "priors", "objectives", "zoo")
     rooms = [path for package in packages for path in PACKAGE.glob(f"{package}/*.py")]
-    for path in sorted([*PACKAGE.glob("*.py"), *rooms, *EXPORT.glob("*.py")]):
-        if path.parent == EXPORT:
+    for path in sorted([*PACKAGE.glob("*.py"), *rooms, *EXPORT.rglob("*.py")]):
+        if path.is_relative_to(EXPORT):
             yield "export", path
         elif path.parent != PACKAGE:
             yield path.parent.name, path

@@ -18,7 +18,7 @@ from scipy import special, stats
 
 import tfvae
 from tfvae import layers
-from tfvae.export.converters import HANDLERS
+from tfvae.export.onnx.converters import HANDLERS
 from tfvae.layers import Bernoulli, ContinuousBernoulli, DistributionLayer, Normal, Support
 from tfvae.priors import StandardNormal
 

@@ -17,11 +17,12 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tfvae.export import ExportError, precision, weights
+from tfvae.export import ExportError
 from tfvae.export import onnx as onnx_format
 from tfvae.export.endpoint import Endpoint
 from tfvae.export.endpoints import endpoints
-from tfvae.export.simplify import nodes
+from tfvae.export.onnx import conversion, precision, weights
+from tfvae.export.onnx.simplify import nodes
 
 layers = keras.layers
 
@@ -262,7 +263,7 @@ def test_large_models_have_a_second_file(
     name: str, decode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "_LARGE_BYTES", 1)
-    monkeypatch.setattr(onnx_format, "MAXIMUM_BYTES", 0)
+    monkeypatch.setattr(conversion, "MAXIMUM_BYTES", 0)
     endpoint = decode(name)
     path = onnx_format.write(endpoint, tmp_path)
     files = sorted(file.name for file in path.parent.iterdir())
@@ -282,7 +283,7 @@ def test_an_interrupted_write_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(weights, "_LARGE_BYTES", 1)
-    monkeypatch.setattr(onnx_format, "MAXIMUM_BYTES", 0)
+    monkeypatch.setattr(conversion, "MAXIMUM_BYTES", 0)
     monkeypatch.setattr(weights, "remove_unused", interrupt)
     with pytest.raises(KeyboardInterrupt):
         onnx_format.write(decode("dense"), tmp_path)

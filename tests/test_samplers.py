@@ -17,7 +17,7 @@ from test_layers import assert_frequencies, draw
 
 import tfvae
 from tfvae import layers, priors
-from tfvae.export.converters import HANDLERS
+from tfvae.export.onnx.converters import HANDLERS
 from tfvae.layers import DistributionLayer, rejection
 from tfvae.layers.counting import poisson_quantile
 from tfvae.layers.discrete import LOG_RATE

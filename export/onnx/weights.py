@@ -20,7 +20,7 @@ import onnx.helper
 import onnx.numpy_helper
 import tensorflow as tf
 
-from .endpoint import Endpoint
+from ..endpoint import Endpoint
 from .simplify import evaluate, only_mover, remove_unused
 
 # Half a megabyte of weights in 64 kB pieces is still fast to convert; recurrent layers and whatever

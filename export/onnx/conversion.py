@@ -25,11 +25,11 @@ import onnxruntime
 import tensorflow as tf
 from tf2onnx import convert as tf2onnx_convert
 
+from ..endpoint import Endpoint
+from ..errors import ExportError
+from ..manifest import Tensor
+from ..quiet import quiet
 from .converters import HANDLERS
-from .endpoint import Endpoint
-from .errors import ExportError
-from .manifest import Tensor
-from .quiet import quiet
 from .rewriters import REWRITERS
 from .simplify import nodes, simplify
 from .weights import MAXIMUM_BYTES, attach, detach, save_beside

@@ -20,8 +20,8 @@ import onnx.shape_inference
 from onnx import TensorProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from .errors import ExportError
-from .manifest import EndpointRecord, Variant
+from ..errors import ExportError
+from ..manifest import EndpointRecord, Variant
 from .simplify import remove_unused
 from .weights import MAXIMUM_BYTES
 
