@@ -312,6 +312,7 @@ def exported(
     return process("export runs/m --to savedmodels/digits", place)
 
 
+@pytest.mark.slow
 def test_train(place: Path, trained: subprocess.CompletedProcess[str]) -> None:
     assert trained.stdout.startswith("runs/m: 2 epochs, elbo ")
     lines = trained.stderr.splitlines()  # nothing of TensorFlow's in between
@@ -324,6 +325,7 @@ def test_train(place: Path, trained: subprocess.CompletedProcess[str]) -> None:
 
 
 @pytest.mark.usefixtures("trained")
+@pytest.mark.slow
 def test_evaluate(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = process("evaluate runs/m --samples 10 --limit 50 --json", place)
     assert result.stderr == ""
@@ -339,6 +341,7 @@ def test_evaluate(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"{printed['log_marginal_error']:.2f}" in table.stdout
 
 
+@pytest.mark.slow
 def test_export(place: Path, exported: subprocess.CompletedProcess[str]) -> None:
     assert exported.stdout.splitlines()[-1] == "Published savedmodels/digits/1"
     assert (place / "savedmodels" / "digits" / "1" / "manifest.json").is_file()
@@ -347,6 +350,7 @@ def test_export(place: Path, exported: subprocess.CompletedProcess[str]) -> None
 
 
 @pytest.mark.usefixtures("exported")
+@pytest.mark.slow
 def test_verify(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     shutil.copytree("savedmodels/digits/1", "savedmodels/changed/1", dirs_exist_ok=True)
@@ -362,6 +366,7 @@ def test_verify(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("exported")
+@pytest.mark.slow
 def test_generate(place: Path) -> None:
     result = process(
         "generate savedmodels/digits --num 20 --seed 5 --out grid.png --npz rows.npz",
@@ -383,6 +388,7 @@ def test_generate(place: Path) -> None:
 
 
 @pytest.mark.usefixtures("exported")
+@pytest.mark.slow
 def test_generate_refuses_what_it_cannot_write(place: Path, folder: Path) -> None:
     export = place / "savedmodels" / "digits"
     for arguments, said in (
@@ -398,6 +404,7 @@ def test_generate_refuses_what_it_cannot_write(place: Path, folder: Path) -> Non
 
 
 @pytest.mark.usefixtures("trained")
+@pytest.mark.slow
 def test_a_configuration_is_repeated(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     result = invoke("train --config runs/m/config.json --out runs/again")
@@ -408,6 +415,7 @@ def test_a_configuration_is_repeated(place: Path, monkeypatch: pytest.MonkeyPatc
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_this_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tfvae.progress import Progress
 

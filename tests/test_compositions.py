@@ -105,7 +105,7 @@ COMPOSITIONS: dict[str, Callable[[], Pair]] = {
 
 # One of each way to draw, beside what the other tests train.
 DIAGONAL = {
-    "MultivariateStudentT": 2, "Planar": 1, "IAF": 2, "F": 1, "VonMisesFisher": 2, "Concrete": 1,
+    "MultivariateStudentT": 2, "IAF": 2, "Concrete": 1,
     "straight-through OneHotCategorical": 0, "Normal, Vamp": 1, "VectorQuantizer": 0,
     "Deterministic": 2, "Categorical": 1,
 }  # fmt: skip

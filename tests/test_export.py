@@ -19,12 +19,14 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from here import examine_here
+from scipy import stats
 
 import tfvae
 from tfvae.export import ExportError, pipeline, preparation, stranger, verification
 from tfvae.export import onnx as onnx_format
 from tfvae.export.endpoints import endpoints
 from tfvae.export.manifest import Manifest
+from tfvae.export.onnx import conversion
 
 # Float32 rounding, as derived at `stranger.TOLERANCE`: 1e-5 of a scale that is 1 here.
 TOLERANCE = 1e-5
@@ -268,6 +270,80 @@ def test_exact_gelu_converts():
     np.testing.assert_allclose(outputs, truth["logits"], rtol=0, atol=TOLERANCE * scale)
 
 
+# ---------------------------------------------------------------------------- what clients see
+
+
+def test_bytes_thresholds_and_variants(tmp_path, in_process):
+    """Images as bytes, in and out, of a model that says what is an anomaly."""
+    vae = make(likelihood="ContinuousBernoulli", data_shape=(8, 8))
+    held_out = vae.generate(200, seed=1000).sample.numpy()
+    path = tfvae.export.export(
+        vae,
+        tmp_path / "images",
+        processing=tfvae.export.Processing("uint8"),
+        calibration=held_out,
+        samples=4,
+        precision="float16",
+        quantize="int8",
+        keep=1,
+    )
+    manifest = Manifest.read(path)
+    assert [t.false_alarm_rate for t in manifest.calibration.thresholds] == [0.01, 0.05]
+    assert {row.runtime for row in manifest.verification} == {
+        *stranger.RUNTIMES, "onnxruntime, float16", "onnxruntime, int8"
+    }  # fmt: skip
+    loaded = tfvae.export.load(path)
+    x = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)
+    truth = np.round(255 * np.asarray(vae.reconstruct(x / np.float32(255))))
+    assert np.abs(loaded.reconstruct(x)["mean"].astype(int) - truth).max() <= 1
+    assert loaded.generate(seeds=[1, 2])["sample"].dtype == np.uint8
+    images = np.round(255 * vae.generate(400, seed=5000).sample.numpy()).astype(np.uint8)
+    # At a rate of 0.05, Beta-binomial counts: more than 50 of 400 once in a million.
+    assert loaded.is_anomaly(images, 0.05).sum() <= 50
+    with pytest.raises(ExportError, match=r"`false_alarm_rate` to be one of 0\.01, 0\.05"):
+        loaded.is_anomaly(images, 0.02)
+    with pytest.raises(ValueError, match="`x` of dtype uint8"):
+        loaded.encode(x / 255)
+    small = tfvae.export.load(path, variant="int8")
+    assert np.abs(small.decode(np.zeros((1, 3)))["logits"]).max() > 0
+
+
+def test_classes_by_name(tmp_path, in_process):
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2 * LATENT[0])])
+    prior = tfvae.priors.Conditional(network, tfvae.layers.Normal(LATENT))
+    vae = tfvae.zoo.vae((7, 6), LATENT[0], hidden=(8,), prior=prior)
+    vae.step.assign(1)
+    path = tfvae.export.export(
+        vae,
+        tmp_path / "classes",
+        processing=tfvae.export.Processing(classes=("cat", "dog", "eel")),
+        endpoints=["generate", "score"],
+        samples=2,
+    )
+    loaded = tfvae.export.load(path)
+    assert loaded.manifest.classes == ("cat", "dog", "eel")
+    drawn = loaded.generate(seeds=[3, 4], condition=["dog", "eel"])["z"]
+    truth = vae.generate(seeds=[3, 4], condition=np.eye(3, dtype="float32")[1:]).z
+    np.testing.assert_allclose(drawn, truth, atol=1e-6)
+    alone = loaded.generate([3], condition="dog")["z"]
+    np.testing.assert_allclose(drawn[:1], alone, atol=1e-6)
+    with pytest.raises(ValueError, match=r"cat, dog, eel|Did you mean"):
+        loaded.generate(seeds=[3], condition="dgo")
+
+
+def test_any_keras_decoder(tmp_path, in_process):
+    decoder = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(10)]
+    )
+    path = tfvae.export.export(decoder, tmp_path / "mine", likelihood="Normal")
+    loaded = tfvae.export.load(path)
+    assert list(loaded.endpoints) == ["decode", "generate"]
+    z = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
+    np.testing.assert_allclose(loaded.decode(z)["mean"], decoder(z)[:, :5], atol=TOLERANCE)
+    drawn = loaded.generate(seeds=np.arange(3000))
+    assert stats.kstest(np.ravel(drawn["z"]), "norm").pvalue > 1e-4
+
+
 # ---------------------------------------------------------------------------- what is refused
 
 
@@ -333,7 +409,7 @@ def test_difference_too_large(model, tmp_path, in_process, monkeypatch):
         bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
         return graph
 
-    monkeypatch.setattr(onnx_format, "convert", drift)
+    monkeypatch.setattr(conversion, "convert", drift)
     with pytest.raises(ExportError, match="do not compute what Keras computes") as caught:
         tfvae.export.export(model, tmp_path / "m", endpoints=["decode"])
     lines = str(caught.value).splitlines()[1:]

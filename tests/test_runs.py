@@ -314,7 +314,8 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
     monkeypatch.setattr(Progress, name, pressed)
 
 
-@pytest.mark.parametrize("share", [1e-9, 1e9])  # held in memory, or on the disk already
+# On the disk already, or held in memory.
+@pytest.mark.parametrize("share", [1e9, pytest.param(1e-9, marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_the_last_completed_epoch(
     config: RunConfig,
     two_epochs: Run,

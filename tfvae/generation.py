@@ -129,20 +129,35 @@ class Generative:
     @functools.cached_property
     def _generate(self) -> Callable[..., Generated]:
         """Rows, compiled: a function of this model's own, which goes when it goes."""
-        compiled: Callable[..., Generated] = tf.function(
-            self.generate_rows, reduce_retracing=True, autograph=False
-        )
-        return compiled
+        rows = (tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32))
+        return compiled(self.generate_rows, self.prior, *rows)
+
+
+def compiled(function: Callable[..., Any], prior: Prior, *specs: tf.TensorSpec) -> Any:
+    """Compile a function of rows, and of their condition if there is one, for any batch size.
+
+    Traced once, where what a condition is is known.
+    """
+    if not prior.conditional:
+        return tf.function(function, input_signature=specs, autograph=False)
+    try:
+        shape, dtype = prior.condition_spec
+    except NotImplementedError:
+        return tf.function(function, reduce_retracing=True, autograph=False)
+    condition = tf.TensorSpec([None, *shape], dtype)
+    traced = tf.function(function, input_signature=(*specs, condition), autograph=False)
+    return lambda *rows: traced(*rows[:-1], tf.cast(rows[-1], dtype))
 
 
 def in_batches(function: Callable[..., Any], size: int, *arrays: Any) -> Iterator[tf.Tensor]:
     """Call a function on `size` rows of the arrays at a time; yield its outputs, whole.
 
-    An array that is None stays None.
+    Arrays that are None are left out.
     """
+    given = [array for array in arrays if array is not None]
     parts = [
-        function(*(None if a is None else tf.constant(a[i : i + size]) for a in arrays))
-        for i in range(0, len(arrays[0]), size)
+        function(*(tf.constant(array[i : i + size]) for array in given))
+        for i in range(0, len(given[0]), size)
     ]
     return (tf.concat(values, axis=0) for values in zip(*parts, strict=True))
 

@@ -17,7 +17,7 @@ from tfvae import adapters, feeds, layers, random  # noqa: F401, Keras finds wha
 from tfvae.checks import check_network, check_slots
 from tfvae.data import Examples
 from tfvae.feeds import shape_message
-from tfvae.generation import Generative, in_batches, row_seeds
+from tfvae.generation import Generative, compiled, in_batches, row_seeds
 from tfvae.layers.base import DistributionLayer
 from tfvae.layers.kl import has_closed_form
 from tfvae.objectives import ELBO, Objective, check_samples
@@ -253,10 +253,11 @@ class VAE(Generative, TraceModel):
                 f"{len(values)} rows."
             )
         if samples not in self._scorers:
-            self._scorers[samples] = tf.function(
+            self._scorers[samples] = compiled(
                 functools.partial(self.score_rows, samples=samples),
-                reduce_retracing=True,
-                autograph=False,
+                self.prior,
+                tf.TensorSpec([None, *self.data_shape], self.likelihood.compute_dtype),
+                tf.TensorSpec([None], tf.int64),
             )
         return Scores(*in_batches(self._scorers[samples], batch_size, values, rows, given))
 
