@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import keras
 import numpy as np
@@ -21,6 +21,9 @@ class Generated(NamedTuple):
     z: tf.Tensor
     mean: tf.Tensor
     sample: tf.Tensor
+
+
+Rows = TypeVar("Rows")
 
 
 class Generative:
@@ -133,17 +136,22 @@ class Generative:
         return compiled(self.generate_rows, self.prior, *rows)
 
 
-def compiled(function: Callable[..., Any], prior: Prior, *specs: tf.TensorSpec) -> Any:
+def compiled(
+    function: Callable[..., Rows], prior: Prior, *specs: tf.TensorSpec
+) -> Callable[..., Rows]:
     """Compile a function of rows, and of their condition if there is one, for any batch size.
 
     Traced once, where what a condition is is known.
     """
+    traced: Callable[..., Rows]
     if not prior.conditional:
-        return tf.function(function, input_signature=specs, autograph=False)
+        traced = tf.function(function, input_signature=specs, autograph=False)
+        return traced
     try:
         shape, dtype = prior.condition_spec
     except NotImplementedError:
-        return tf.function(function, reduce_retracing=True, autograph=False)
+        traced = tf.function(function, reduce_retracing=True, autograph=False)
+        return traced
     condition = tf.TensorSpec([None, *shape], dtype)
     traced = tf.function(function, input_signature=(*specs, condition), autograph=False)
     return lambda *rows: traced(*rows[:-1], tf.cast(rows[-1], dtype))
