@@ -115,7 +115,7 @@ def export(
     )
     exported = endpoints_of(subject, endpoints)
     check_opset(opset, exported)
-    with staging(folder) as staged:
+    with verification.strangers() as examine, staging(folder) as staged:
         saved_model.write(exported, staged)
         records = _write_onnx(exported, staged, opset, variants)
         vectors = record(exported, staged / _TEST_VECTORS)
@@ -132,7 +132,7 @@ def export(
             calibration=calibrated,
         )
         manifest.write(staged)
-        checks = _verified(source, staged)
+        checks = _verified(source, staged, examine)
         final = dataclasses.replace(manifest, verification=checks, files=fingerprints(staged))
         final.write(staged)
         published = publish(staged)
@@ -214,9 +214,11 @@ def _write_variant(
     return written
 
 
-def _verified(vae: VAE | Generator, staged: Path) -> tuple[Check, ...]:
+def _verified(
+    vae: VAE | Generator, staged: Path, examine: verification.Examine
+) -> tuple[Check, ...]:
     """Return the checks that the staged export passed, or raise with those it did not."""
-    (checks,) = verification.run_stranger([staged])
+    (checks,) = examine([staged])
     failed = [verification.describe(row) for row in checks if not row.ok]
     if failed:
         policy = vae.decoder.dtype_policy.name

@@ -1,8 +1,9 @@
 """Run an export as a stranger would: with no tfvae, no Keras model, nothing but its files.
 
-A script, run in a fresh process by file path::
+A script, run in two fresh processes by file path::
 
-    python -P stranger.py EXPORT_DIR [EXPORT_DIR ...]
+    echo '["EXPORT_DIR", ...]' | python -P stranger.py onnxruntime
+    echo '["EXPORT_DIR", ...]' | python -P stranger.py tensorflow
 
 It blocks the import of everything a server does not have, runs every endpoint in onnxruntime with
 and without its optimisations (TensorFlow blocked as well), through ``tf.saved_model.load`` and
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.abc
 import importlib.util
 import json
@@ -366,23 +368,31 @@ def _row(
     }
 
 
-def main(folders: Sequence[str]) -> None:
-    """Examine exports with imports blocked and print ``{folder: [row, ...]}``."""
+def main(library: str) -> None:
+    """Examine the exports that standard input names, with imports blocked.
+
+    Args:
+        library: ``"onnxruntime"`` or ``"tensorflow"``. It is imported before input is read, so
+            that a process may be started while an export is still being written.
+
+    A JSON list of folders comes in, ``{folder: [row, ...]}`` goes out.
+    """
     answer = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints goes to stderr: stdout is the answer
-    blocker = Blocker(*BLOCKED, *BLOCKED_FOR_ONNX)
-    sys.meta_path.insert(0, blocker)
-    without_tensorflow = [name for name in RUNTIMES if name.startswith("onnxruntime")]
+    blocked = (*BLOCKED, *(BLOCKED_FOR_ONNX if library == "onnxruntime" else ()))
+    sys.meta_path.insert(0, Blocker(*blocked))
+    importlib.import_module(library)
+    folders: list[str] = json.loads(sys.stdin.read() or "[]")
+    runtimes = [
+        name for name in RUNTIMES if name.startswith("onnxruntime") == (library == "onnxruntime")
+    ]
     rows: dict[str, list[dict[str, Any]]] = {folder: [] for folder in folders}
     for folder in folders:
-        for runtime in without_tensorflow:
+        for runtime in runtimes:
             rows[folder] += examine(Path(folder), runtime)
-    blocker.names -= set(BLOCKED_FOR_ONNX)
-    for folder in folders:
-        for runtime in [name for name in RUNTIMES if name not in without_tensorflow]:
-            rows[folder] += examine(Path(folder), runtime)
-        rows[folder] += warm_up(Path(folder))
-    present = sorted({name.partition(".")[0] for name in sys.modules} & set(BLOCKED))
+        if library == "tensorflow":
+            rows[folder] += warm_up(Path(folder))
+    present = sorted({name.partition(".")[0] for name in sys.modules} & set(blocked))
     if present:
         raise SystemExit(f"imported in spite of the block: {', '.join(present)}")
     with os.fdopen(answer, "w", encoding="utf-8") as file:
@@ -390,4 +400,4 @@ def main(folders: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1])

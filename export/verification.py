@@ -6,12 +6,14 @@ machine. Nothing here imports TensorFlow: the fresh process (``stranger.py``) do
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .errors import ExportError
@@ -93,17 +95,26 @@ def verify_all(paths: Sequence[str | os.PathLike[str]]) -> tuple[Report, ...]:
     """Verify many exports in one fresh process: importing TensorFlow takes longer than a check."""
     folders = [resolve(path) for path in paths]
     problems = [_changes(folder, Manifest.read(folder)) for folder in folders]
+    with strangers() as examine:
+        checked = examine(folders)
     return tuple(
         Report(folder, rows, wrong)
-        for folder, rows, wrong in zip(folders, run_stranger(folders), problems, strict=True)
+        for folder, rows, wrong in zip(folders, checked, problems, strict=True)
     )
 
 
-def run_stranger(folders: Sequence[Path]) -> list[tuple[Check, ...]]:
-    """Run exports in a fresh process with imports blocked; see ``stranger.py``.
+Examine = Callable[[Sequence[Path]], list[tuple[Check, ...]]]
+
+
+@contextlib.contextmanager
+def strangers() -> Iterator[Examine]:
+    """Start fresh processes with imports blocked and yield what has them run exports.
+
+    One has onnxruntime and no TensorFlow, the other TensorFlow; see ``stranger.py``. They import
+    these while the caller goes on, and are gone when the block ends, however it ends.
 
     Raises:
-        ExportError: if the process fails, with the end of what it said.
+        ExportError: of what is yielded, if a process fails, with the end of what it said.
     """
     environment = os.environ | {
         # TF32 and other reduced precisions of accelerators are not what is being verified.
@@ -112,26 +123,45 @@ def run_stranger(folders: Sequence[Path]) -> list[tuple[Check, ...]]:
         "TF_USE_LEGACY_KERAS": "0",
         "PYTHONWARNINGS": "ignore",
     }
+    script = str(Path(__file__).with_name("stranger.py"))
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for library in ("onnxruntime", "tensorflow"):
+            process = subprocess.Popen(
+                [sys.executable, "-P", script, library],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            # Last in, first out: killed if it still runs, then waited for.
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            processes.append(process)
+        yield functools.partial(_examined, processes)
+
+
+def _examined(
+    processes: Sequence[subprocess.Popen[str]], folders: Sequence[Path]
+) -> list[tuple[Check, ...]]:
     names = [str(folder.absolute()) for folder in folders]
-    script = Path(__file__).with_name("stranger.py")
-    result = subprocess.run(
-        [sys.executable, "-P", str(script), *names],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    try:
-        answer = json.loads(result.stdout) if result.returncode == 0 else None
-    except json.JSONDecodeError:
-        answer = None
-    if answer is None:
-        said = (result.stderr.strip() or result.stdout.strip()).splitlines()[-8:]
-        raise ExportError(
-            f"The verifying process ended with exit code {result.returncode}. It said:\n"
-            + "\n".join(said)
-        )
-    return [_in_order([Check(**row) for row in answer[name]]) for name in names]
+    rows: dict[str, list[Check]] = {name: [] for name in names}
+    for process in processes:
+        said, errors = process.communicate(json.dumps(names))
+        try:
+            answer = json.loads(said) if process.returncode == 0 else None
+        except json.JSONDecodeError:
+            answer = None
+        if answer is None:
+            last = (errors.strip() or said.strip()).splitlines()[-8:]
+            raise ExportError(
+                f"The verifying process ended with exit code {process.returncode}. It said:\n"
+                + "\n".join(last)
+            )
+        for name in names:
+            rows[name] += [Check(**row) for row in answer[name]]
+    return [_in_order(rows[name]) for name in names]
 
 
 def describe(row: Check) -> str:

@@ -9,6 +9,7 @@ batches, how it loads and unloads versions, how fast it is.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import http.server
 import json
@@ -47,7 +48,8 @@ def exported(folder: Path) -> Path:
     vae = tfvae.zoo.vae((8, 8, 1), 4, hidden=(16,), seed=1)
     vae.step.assign(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verification, "run_stranger", lambda folders: [() for _ in folders])
+        unexamined = contextlib.nullcontext(lambda folders: [() for _ in folders])
+        patch.setattr(verification, "strangers", lambda: unexamined)
         return tfvae.export.export(vae, folder / "exported" / "digits")
 
 

@@ -18,7 +18,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from here import examine_here
+from here import strangers_here
 
 from tfvae import cli as cli_module
 from tfvae import quickstart, runs, zoo
@@ -361,7 +361,7 @@ def test_verify(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "stray.txt: not part of the export" in both.output
     assert "savedmodels/changed/1: NOT verified" in both.output
     # Alone, and in this process to save an import of TensorFlow.
-    monkeypatch.setattr(verification, "run_stranger", examine_here)
+    monkeypatch.setattr(verification, "strangers", strangers_here)
     assert invoke("verify savedmodels/digits/1").exit_code == 0
 
 

@@ -18,7 +18,7 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
-from here import examine_here
+from here import strangers_here
 from scipy import stats
 
 import tfvae
@@ -50,7 +50,7 @@ def make(network="mlp", likelihood="Bernoulli", decoder=None, data_shape=(7, 6))
 
 @pytest.fixture
 def in_process(monkeypatch):
-    monkeypatch.setattr(verification, "run_stranger", examine_here)
+    monkeypatch.setattr(verification, "strangers", strangers_here)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def published(model, tmp_path_factory):
 def conv(tmp_path_factory):
     vae = make("conv", "Normal", data_shape=(7, 6, 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verification, "run_stranger", examine_here)
+        patch.setattr(verification, "strangers", strangers_here)
         path = tfvae.export.export(vae, tmp_path_factory.mktemp("saved") / "conv")
     return vae, path
 
@@ -419,7 +419,7 @@ def test_difference_too_large(model, tmp_path, in_process, monkeypatch):
 
 
 @pytest.mark.parametrize("stage", ["write", "record", "warm-up", "verify", "publish"])
-def test_ctrl_c_publishes_nothing(stage, model, tmp_path, monkeypatch):
+def test_ctrl_c_publishes_nothing(stage, model, tmp_path, monkeypatch, in_process):
     def interrupt(*_args):
         signal.raise_signal(signal.SIGINT)
 
@@ -430,7 +430,7 @@ def test_ctrl_c_publishes_nothing(stage, model, tmp_path, monkeypatch):
         "write": (pipeline.onnx, "write"),
         "record": (pipeline, "record"),
         "warm-up": (pipeline.warmup, "write"),
-        "verify": (pipeline.verification, "run_stranger"),
+        "verify": (pipeline, "_verified"),
         "publish": (pipeline, "publish"),
     }
     for name, (module, function) in order.items():
@@ -512,7 +512,7 @@ def test_verification_sees_every_change(published, tmp_path, in_process):
 def test_stranger_that_dies_is_an_error(published, monkeypatch):
     monkeypatch.setattr(verification.sys, "executable", "/bin/false")
     with pytest.raises(ExportError, match="ended with exit code 1"):
-        verification.run_stranger([published])
+        tfvae.export.verify(published)
 
 
 def test_a_float64_model_is_refused_with_advice(float64: None, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from here import examine_here
+from here import strangers_here
 from test_zoo import small
 
 import tfvae
@@ -29,7 +29,7 @@ BY_DEFAULT = {"vae"}
     ],
 )
 def test_exports(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "run_stranger", examine_here)
+    monkeypatch.setattr(verification, "strangers", strangers_here)
     shape = (4, 4, 3) if name == "discretized_logistic_vae" else (6, 5)
     vae = small(name, shape)
     vae.step.assign(1)

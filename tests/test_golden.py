@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from here import examine_here
+from here import strangers_here
 
 import tfvae
 from tfvae import random
@@ -35,7 +35,7 @@ def test_it_is_small() -> None:
 
 
 def test_it_verifies(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "run_stranger", examine_here)
+    monkeypatch.setattr(verification, "strangers", strangers_here)
     report = tfvae.export.verify(golden)
     assert report.ok, str(report)
     assert {row.endpoint for row in report.rows} == {

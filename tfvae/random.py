@@ -164,7 +164,7 @@ def noise_from_words(kind: Noise, bits: tf.Tensor) -> tf.Tensor:
     if kind == "uniform":
         # 23 bits and not 24, so that the half still fits and 1.0 is never reached.
         top = tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32))
-        return (tf.cast(tf.cast(top, tf.int32), tf.float32) + 0.5) * 2.0**-23
+        return (_float32(top) + 0.5) * 2.0**-23
     if kind == "normal":
         half = bits.shape[-1] // 2
         unit = (tf.cast(tf.cast(bits, tf.int64), tf.float64) + 0.5) * 2.0**-32
@@ -175,11 +175,12 @@ def noise_from_words(kind: Noise, bits: tf.Tensor) -> tf.Tensor:
         pair = tf.concat([radius, radius], axis=-1) * tf.sin(phase)
         return tf.cast(pair, tf.float32)
     if kind == "coin":
-        own, shared = tf.cast(bits[..., :-1], tf.int64), tf.cast(bits[..., -1:], tf.int64)
-        halves = tf.concat([own // 2**16, own % 2**16], axis=-1)
+        own, shared = bits[..., :-1], bits[..., -1:]
+        high = tf.bitwise.right_shift(own, tf.constant(16, tf.uint32))
+        low = tf.bitwise.bitwise_and(own, tf.constant(0xFFFF, tf.uint32))
         # 16 + 7 bits and the half of the last are 24, which float32 holds.
-        rest = (tf.cast(shared // 2**25, tf.float32) + 0.5) * 2.0**-7
-        return (tf.cast(halves, tf.float32) + rest) * 2.0**-16
+        rest = _float32(tf.bitwise.right_shift(shared, tf.constant(25, tf.uint32))) + 0.5
+        return (_float32(tf.concat([high, low], axis=-1)) + rest * 2.0**-7) * 2.0**-16
     raise ValueError(
         f'Expected `kind` to be "normal", "uniform" or "coin". Received: kind={kind!r}.'
     )
@@ -281,6 +282,11 @@ def tempered(kind: Noise, noise: tf.Tensor, temperature: tf.Tensor, choices: int
         return noise * temperature
     drawn_in = 0.5 + temperature * (noise - 0.5)
     return tf.clip_by_value(drawn_in, 2.0**-24, 1.0 - 2.0**-24)
+
+
+def _float32(words: tf.Tensor) -> tf.Tensor:
+    """Cast words below 2³¹ to float32; not every runtime casts uint32."""
+    return tf.cast(tf.cast(words, tf.int32), tf.float32)
 
 
 def _u64(value: int | list[list[int]]) -> tf.Tensor:
