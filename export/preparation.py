@@ -32,7 +32,8 @@ def generative(
 
     Raises:
         TypeError: if it is not a model.
-        ExportError: for slots beside a model that has its own, or a decoder without likelihood.
+        ExportError: for slots beside a model that has its own, a decoder without likelihood, or
+            one that is not built.
     """
     if isinstance(model, VAE | Generator):
         if prior is not None or likelihood is not None:
@@ -50,6 +51,11 @@ def generative(
         raise ExportError(
             "Expected `likelihood` to say what the decoder's outputs are the parameters of, such "
             'as likelihood="Bernoulli" for logits. Received: none.'
+        )
+    if not model.built:
+        raise ExportError(
+            "Expected a decoder that is built, and trained. Received: one without weights yet. "
+            "Begin it with keras.Input(shape), and train it or load its weights."
         )
     return Generator(model, likelihood, prior)
 

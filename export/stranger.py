@@ -123,7 +123,7 @@ def _session(folder: Path) -> Iterator[Open]:
 
 RUNTIMES: dict[str, Callable[[Path], contextlib.AbstractContextManager[Open]]] = {
     "onnxruntime": _onnxruntime,
-    "onnxruntime, not optimised": functools.partial(_onnxruntime, optimise=False),
+    "onnxruntime (not optimised)": functools.partial(_onnxruntime, optimise=False),
     "saved_model": _saved_model,
     "session": _session,
 }
@@ -152,7 +152,7 @@ def examine(folder: Path, runtime: str) -> list[dict[str, Any]]:
             rows += _examine(endpoint, vectors, opened, TOLERANCE, runtime)
             for variant in endpoint.get("variants", ()) if runtime == "onnxruntime" else ():
                 other = {**endpoint, "onnx": variant["onnx"]}
-                name = f"{runtime}, {variant['name']}"
+                name = f"{runtime} ({variant['name']})"
                 rows += _examine(other, vectors, opened, variant["tolerance"], name)
     return rows
 

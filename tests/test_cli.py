@@ -309,7 +309,7 @@ def trained(place: Path) -> subprocess.CompletedProcess[str]:
 def exported(
     place: Path, trained: subprocess.CompletedProcess[str]
 ) -> subprocess.CompletedProcess[str]:
-    return process("export runs/m --to savedmodels/digits", place)
+    return process("export runs/m --to savedmodels/digits --calibrate --keep 2", place)
 
 
 @pytest.mark.slow
@@ -347,6 +347,11 @@ def test_export(place: Path, exported: subprocess.CompletedProcess[str]) -> None
     assert (place / "savedmodels" / "digits" / "1" / "manifest.json").is_file()
     for word in ("decode", "generate", "onnxruntime", "saved_model", "session", "ok"):
         assert word in exported.stdout
+    calibration = json.loads((place / "savedmodels/digits/1/manifest.json").read_text())[
+        "calibration"
+    ]
+    assert calibration["examples"] == 144  # the validation set
+    assert [each["false_alarm_rate"] for each in calibration["thresholds"]] == [0.01, 0.05]
 
 
 @pytest.mark.usefixtures("exported")

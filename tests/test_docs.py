@@ -51,6 +51,23 @@ def test_examples_in_the_readme(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) 
     assert result.failed == 0
 
 
+def test_the_readme_has_the_endpoints_that_there_are() -> None:
+    from tfvae.export.endpoints import endpoints
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
+    listed = {name: (inputs, outputs) for name, inputs, outputs in rows}
+    there = endpoints(tfvae.zoo.vae((3,), 2, hidden=(4,)))
+    assert list(listed) == [endpoint.name for endpoint in there]
+    for endpoint in there:
+        inputs, outputs = listed[endpoint.name]
+        assert re.findall(r"`(\w+)`", inputs) == [spec.name for spec in endpoint.inputs]
+        named = re.findall(r"`(\w+)`", outputs)
+        # Of p(x|z) the parameters are those of its family.
+        extra = {"logits"} if endpoint.name == "decode" else set()
+        assert set(named) == {spec.name for spec in endpoint.outputs} - extra
+
+
 def readme_commands() -> list[str]:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

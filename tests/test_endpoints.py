@@ -177,6 +177,8 @@ def test_what_is_no_decoder() -> None:
         generative(3, None, None)
     with pytest.raises(ExportError, match="Expected `likelihood` to say"):
         generative(decoder, None, None)
+    with pytest.raises(ExportError, match="Expected a decoder that is built"):
+        generative(keras.Sequential([keras.layers.Dense(7)]), None, "Bernoulli")
     with pytest.raises(ExportError, match="Expected no `prior`"):
         generative(vae, vae.prior, None)
     with pytest.raises(ValueError, match=r"emits 2 values for each value of x.*Received"):

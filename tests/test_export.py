@@ -31,7 +31,7 @@ from tfvae.export.onnx import conversion
 # Float32 rounding, as derived at `stranger.TOLERANCE`: 1e-5 of a scale that is 1 here.
 TOLERANCE = 1e-5
 LATENT = (3,)
-UNOPTIMISED = "onnxruntime, not optimised"
+UNOPTIMISED = "onnxruntime (not optimised)"
 SEEDS = np.array([0, -1, 2**63 - 1, -(2**63), 7, 8], np.int64)
 
 
@@ -290,7 +290,7 @@ def test_bytes_thresholds_and_variants(tmp_path, in_process):
     manifest = Manifest.read(path)
     assert [t.false_alarm_rate for t in manifest.calibration.thresholds] == [0.01, 0.05]
     assert {row.runtime for row in manifest.verification} == {
-        *stranger.RUNTIMES, "onnxruntime, float16", "onnxruntime, int8"
+        *stranger.RUNTIMES, "onnxruntime (float16)", "onnxruntime (int8)"
     }  # fmt: skip
     loaded = tfvae.export.load(path)
     x = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)

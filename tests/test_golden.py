@@ -42,7 +42,7 @@ def test_it_verifies(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         *("decode", "generate", "encode", "reconstruct", "score", "warm-up")
     }
     assert {row.runtime for row in report.rows} == {
-        *stranger.RUNTIMES, "onnxruntime, float16", "onnxruntime, int8"
+        *stranger.RUNTIMES, "onnxruntime (float16)", "onnxruntime (int8)"
     }  # fmt: skip
 
 
