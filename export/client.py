@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from .calls import Calls
 from .errors import did_you_mean
 from .inputs import checked
 from .manifest import EndpointRecord, Tensor
@@ -32,7 +33,7 @@ _DTYPES = {
 }
 
 
-class Client:
+class Client(Calls):
     """An export on a server, with the endpoints as methods.
 
     The server's own description of the model is read once: inputs are checked against it before
@@ -100,49 +101,6 @@ class Client:
             self._records = _records(self._transport.metadata())
         return self._records
 
-    def generate(
-        self,
-        seeds: npt.ArrayLike,
-        temperature: npt.ArrayLike = 1.0,
-        condition: npt.ArrayLike | None = None,
-    ) -> Arrays:
-        """Draw rows, each a function of its own seed, temperature and condition.
-
-        Args:
-            seeds: integers [B], any int64.
-            temperature: scale of the prior's noise, one for all or one a row.
-            condition: of a conditional model, [B, ...].
-
-        Returns:
-            ``z`` [B, *latent], ``mean`` [B, *data] and ``sample`` [B, *data].
-        """
-        inputs = {"seed": np.atleast_1d(np.asarray(seeds)), "temperature": temperature}
-        return self.run("generate", inputs | _given(condition))
-
-    def decode(self, z: npt.ArrayLike, condition: npt.ArrayLike | None = None) -> Arrays:
-        """Decode latents [B, *latent]: ``mean`` and the named parameters of p(x|z)."""
-        return self.run("decode", {"z": z} | _given(condition))
-
-    def encode(self, x: npt.ArrayLike, condition: npt.ArrayLike | None = None) -> Arrays:
-        """Encode data [B, *data]: ``mean`` and ``stddev`` of q(z|x)."""
-        return self.run("encode", {"x": x} | _given(condition))
-
-    def reconstruct(self, x: npt.ArrayLike, condition: npt.ArrayLike | None = None) -> Arrays:
-        """Reconstruct data [B, *data]: ``mean``."""
-        return self.run("reconstruct", {"x": x} | _given(condition))
-
-    def score(
-        self, x: npt.ArrayLike, seeds: npt.ArrayLike = 0, condition: npt.ArrayLike | None = None
-    ) -> Arrays:
-        """Score data: ``elbo`` [B] and ``log_marginal`` [B], bounds on log p(x) in nats.
-
-        Args:
-            x: data [B, *data].
-            seeds: of the importance samples, one for all or [B].
-            condition: of a conditional model, [B, ...].
-        """
-        return self.run("score", {"x": x, "seed": seeds} | _given(condition))
-
     def run(self, endpoint: str, inputs: Mapping[str, npt.ArrayLike]) -> Arrays:
         """Run an endpoint by name.
 
@@ -204,10 +162,6 @@ class Client:
             if not array.ndim and name in shapes:
                 arrays[name] = np.broadcast_to(array, (batch, *(n or 1 for n in shapes[name])))
         return record, checked(record, arrays)
-
-
-def _given(condition: npt.ArrayLike | None) -> dict[str, npt.ArrayLike]:
-    return {} if condition is None else {"condition": condition}
 
 
 def _records(signatures: Mapping[str, Any]) -> dict[str, EndpointRecord]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from .calls import Calls
 from .errors import ExportError, did_you_mean
 from .inputs import Arrays, checked
 from .manifest import EndpointRecord, Manifest
@@ -17,7 +18,7 @@ from .publish import resolve
 from .sessions import Call, Open, in_onnxruntime, in_tensorflow, known_providers
 
 
-class LoadedExport:
+class LoadedExport(Calls):
     """A published version, ready to run. Made by :func:`load`.
 
     Attributes:
@@ -37,82 +38,6 @@ class LoadedExport:
     def endpoints(self) -> dict[str, EndpointRecord]:
         """The endpoints by name, with the shapes and dtypes of their inputs and outputs."""
         return {record.name: record for record in self.manifest.endpoints}
-
-    def decode(self, z: npt.ArrayLike) -> Arrays:
-        """Decode latents.
-
-        Args:
-            z: latents [B, *latent].
-
-        Returns:
-            ``mean`` [B, *data], and the named parameters of p(x|z).
-        """
-        return self.run("decode", {"z": z})
-
-    def generate(
-        self,
-        seeds: npt.ArrayLike,
-        temperature: npt.ArrayLike = 1.0,
-        condition: npt.ArrayLike | None = None,
-    ) -> Arrays:
-        """Draw rows, each a function of its own seed, temperature and condition.
-
-        Args:
-            seeds: integers [B], any int64.
-            temperature: scale of the prior's noise, one for all or [B].
-            condition: of a conditional model, one for all or one for each row; where the export
-                has names for its classes, those too.
-
-        Returns:
-            ``z`` [B, *latent], ``mean`` [B, *data] and ``sample`` [B, *data].
-        """
-        seeds = np.atleast_1d(np.asarray(seeds))
-        given = {"temperature": temperature, "condition": condition}
-        return self.run("generate", {"seed": seeds, **self._repeated("generate", given, seeds)})
-
-    def encode(self, x: npt.ArrayLike) -> Arrays:
-        """Encode data.
-
-        Args:
-            x: data [B, *data].
-
-        Returns:
-            ``mean`` and ``stddev`` of q(z|x), each [B, *latent].
-        """
-        return self.run("encode", {"x": x})
-
-    def reconstruct(self, x: npt.ArrayLike) -> Arrays:
-        """Encode data and decode them again.
-
-        Args:
-            x: data [B, *data].
-
-        Returns:
-            ``mean`` [B, *data] of p(x|z), at the mean of q(z|x).
-        """
-        return self.run("reconstruct", {"x": x})
-
-    def score(
-        self,
-        x: npt.ArrayLike,
-        seeds: npt.ArrayLike | None = None,
-        condition: npt.ArrayLike | None = None,
-    ) -> Arrays:
-        """Say how likely data are, in nats.
-
-        Args:
-            x: data [B, *data].
-            seeds: integers [B] that the importance samples are drawn by; 0 to B - 1 by default.
-            condition: of a conditional model, one for all or one for each row.
-
-        Returns:
-            ``elbo`` [B] and ``log_marginal`` [B], two lower bounds on log p(x). The second, of
-            many importance samples, is the tighter one.
-        """
-        rows = np.atleast_1d(np.asarray(x))
-        seeds = np.arange(len(rows)) if seeds is None else seeds
-        given = self._repeated("score", {"condition": condition}, rows)
-        return self.run("score", {"x": x, "seed": seeds, **given})
 
     def is_anomaly(
         self,
@@ -179,22 +104,6 @@ class LoadedExport:
         if endpoint not in self._calls:
             self._calls[endpoint] = self._open(record)
         return self._calls[endpoint](arrays)
-
-    def _repeated(
-        self, endpoint: str, given: Mapping[str, Any], rows: npt.NDArray[Any]
-    ) -> dict[str, npt.ArrayLike]:
-        """Repeat what is given once, as for a single row, and drop what is not given."""
-        record = self.endpoints.get(endpoint)
-        ranks = {spec.name: len(spec.shape) for spec in record.inputs} if record else {}
-        return {
-            name: (
-                np.broadcast_to(np.asarray(value), (len(rows), *np.shape(value)))
-                if np.ndim(value) + 1 == ranks.get(name)
-                else value
-            )
-            for name, value in given.items()
-            if value is not None
-        }
 
     def __repr__(self) -> str:
         names = ", ".join(self.endpoints)

@@ -1,0 +1,126 @@
+"""The endpoints of an export as methods, wherever they run: in this process or on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .inputs import Arrays
+from .manifest import EndpointRecord
+
+
+class Calls:
+    """What :class:`LoadedExport` and :class:`Client` share: a method for each endpoint."""
+
+    @property
+    def endpoints(self) -> dict[str, EndpointRecord]:
+        """The endpoints by name, with the shapes and dtypes of their inputs and outputs."""
+        raise NotImplementedError
+
+    def run(self, endpoint: str, inputs: Mapping[str, npt.ArrayLike]) -> Arrays:
+        """Run an endpoint by name."""
+        raise NotImplementedError
+
+    def decode(self, z: npt.ArrayLike, condition: npt.ArrayLike | None = None) -> Arrays:
+        """Decode latents.
+
+        Args:
+            z: latents [B, *latent].
+            condition: where the endpoint takes one: one for all or one for each row.
+
+        Returns:
+            ``mean`` [B, *data], and the named parameters of p(x|z).
+        """
+        return self.run("decode", {"z": z} | self._repeated("decode", z, condition=condition))
+
+    def generate(
+        self,
+        seeds: npt.ArrayLike,
+        temperature: npt.ArrayLike = 1.0,
+        condition: npt.ArrayLike | None = None,
+    ) -> Arrays:
+        """Draw rows, each a function of its own seed, temperature and condition.
+
+        Args:
+            seeds: integers [B], any int64.
+            temperature: scale of the prior's noise, one for all or [B].
+            condition: of a conditional model, one for all or one for each row; where the export
+                has names for its classes, those too.
+
+        Returns:
+            ``z`` [B, *latent], ``mean`` [B, *data] and ``sample`` [B, *data].
+        """
+        seeds = np.atleast_1d(np.asarray(seeds))
+        given = self._repeated("generate", seeds, temperature=temperature, condition=condition)
+        return self.run("generate", {"seed": seeds} | given)
+
+    def encode(self, x: npt.ArrayLike, condition: npt.ArrayLike | None = None) -> Arrays:
+        """Encode data.
+
+        Args:
+            x: data [B, *data].
+            condition: as of :meth:`decode`.
+
+        Returns:
+            ``mean`` and ``stddev`` of q(z|x), each [B, *latent].
+        """
+        return self.run("encode", {"x": x} | self._repeated("encode", x, condition=condition))
+
+    def reconstruct(self, x: npt.ArrayLike, condition: npt.ArrayLike | None = None) -> Arrays:
+        """Encode data and decode them again.
+
+        Args:
+            x: data [B, *data].
+            condition: as of :meth:`decode`.
+
+        Returns:
+            ``mean`` [B, *data] of p(x|z), at the mean of q(z|x).
+        """
+        given = self._repeated("reconstruct", x, condition=condition)
+        return self.run("reconstruct", {"x": x} | given)
+
+    def score(
+        self,
+        x: npt.ArrayLike,
+        seeds: npt.ArrayLike | None = None,
+        condition: npt.ArrayLike | None = None,
+    ) -> Arrays:
+        """Say how likely data are, in nats.
+
+        Args:
+            x: data [B, *data].
+            seeds: integers [B] that the importance samples are drawn by; 0 to B - 1 by default.
+            condition: of a conditional model, one for all or one for each row.
+
+        Returns:
+            ``elbo`` [B] and ``log_marginal`` [B], two lower bounds on log p(x). The second, of
+            many importance samples, is the tighter one.
+        """
+        seeds = np.arange(_count(x)) if seeds is None else seeds
+        given = self._repeated("score", x, seed=seeds, condition=condition)
+        return self.run("score", {"x": x} | given)
+
+    def _repeated(
+        self, endpoint: str, rows: npt.ArrayLike, **given: Any
+    ) -> dict[str, npt.ArrayLike]:
+        """Repeat what is given once, as for a single row, and drop what is not given."""
+        record = self.endpoints.get(endpoint)
+        ranks = {spec.name: len(spec.shape) for spec in record.inputs} if record else {}
+        count = _count(rows)
+        return {
+            name: (
+                np.broadcast_to(np.asarray(value), (count, *np.shape(value)))
+                if np.ndim(value) + 1 == ranks.get(name)
+                else value
+            )
+            for name, value in given.items()
+            if value is not None
+        }
+
+
+def _count(rows: npt.ArrayLike) -> int:
+    """Return the batch size of what may not be an array yet, nor able to become one."""
+    return len(rows) if isinstance(rows, Sized) and getattr(rows, "ndim", 1) else 1
