@@ -123,4 +123,6 @@ class Calls:
 
 def _count(rows: npt.ArrayLike) -> int:
     """Return the batch size of what may not be an array yet, nor able to become one."""
-    return len(rows) if isinstance(rows, Sized) and getattr(rows, "ndim", 1) else 1
+    if not isinstance(rows, Sized) or (isinstance(rows, np.ndarray) and not rows.ndim):
+        return 1
+    return len(rows)
