@@ -1,7 +1,7 @@
 """The export stage: a trained VAE leaves as a verified, seedable generator.
 
-``export(vae, path)`` writes a SavedModel and ONNX files beside the model folder's versions, has a
-fresh process that knows nothing of tfvae run them against outputs recorded from Keras, and only
+``export(vae, path)`` writes a SavedModel and ONNX files beside the model folder's versions, has two
+fresh processes that know nothing of tfvae run them against outputs recorded from Keras, and only
 then renames the folder into place. ``load`` runs an export, from ONNX without importing
 TensorFlow; ``verify`` repeats the check at any later time from the files alone.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfvae import feeds
+from tfvae import intake
 from tfvae.data import Examples
 from tfvae.model import VAE
 
@@ -25,9 +25,15 @@ def held_out(vae: VAE, calibration: Any) -> Examples:
     Raises:
         ExportError: if they do not fit the model.
     """
-    x, condition = calibration if isinstance(calibration, tuple) else (calibration, None)
+    parts = calibration if isinstance(calibration, tuple) else (calibration, None)
+    if len(parts) != 2:
+        raise ExportError(
+            "Expected `calibration` to be x, (x, condition) or Examples. "
+            f"Received: a tuple of {len(parts)}."
+        )
+    x, condition = parts
     try:
-        examples = feeds.examples(vae.likelihood, x, condition, argument="calibration")
+        examples = intake.examples(vae.likelihood, x, condition, argument="calibration")
         vae.check_condition(examples, "export(vae, path, calibration=(x, c))")
     except ValueError as error:
         raise ExportError(str(error)) from error
@@ -61,10 +67,15 @@ def calibrate(
         quantile). Bishop (1994), Novelty detection and neural network validation.
     """
     enough = [rate for rate in FALSE_ALARM_RATES if _rank(rate, len(examples))]
-    wanted = sorted(set(rates)) if rates is not None else enough or [FALSE_ALARM_RATES[-1]]
+    given = rates if rates is not None else enough or FALSE_ALARM_RATES[-1:]
+    try:
+        wanted = sorted({float(rate) for rate in given})
+    except (TypeError, ValueError):
+        wanted = []
     if not wanted or not all(0 < rate < 1 for rate in wanted):
         raise ExportError(
-            f"Expected `false_alarm_rates` between 0 and 1. Received: {tuple(wanted)}."
+            "Expected `false_alarm_rates` to be a list of numbers between 0 and 1. "
+            f"Received: {given!r}."
         )
     condition = examples.y if vae.prior.conditional else None
     scores = vae.score(examples.values(), samples=samples, condition=condition).log_marginal

@@ -55,14 +55,18 @@ def endpoints(
     """
     subject = subject if isinstance(subject, Subject) else Subject(subject)
     if names is None:
-        wanted = tuple(name for name in _ENDPOINTS if not _obstacle(subject.model, name))
+        wanted = tuple(name for name in _ENDPOINTS if not _obstacle(subject, name))
     else:
-        wanted = _named(subject.model, (names,) if isinstance(names, str) else names)
+        wanted = _named(subject, (names,) if isinstance(names, str) else names)
     return tuple(_built(subject, name) for name in wanted)
 
 
-def _named(model: Generative, names: Iterable[str]) -> tuple[str, ...]:
+def _named(subject: Subject, names: Iterable[str]) -> tuple[str, ...]:
     """Check names that were asked for."""
+    if not isinstance(names, Iterable):
+        raise ExportError(
+            f"Expected `endpoints` to be a list of names. Received: endpoints={names!r}."
+        )
     wanted = tuple(dict.fromkeys(names))
     if not wanted:
         raise ExportError(
@@ -74,14 +78,15 @@ def _named(model: Generative, names: Iterable[str]) -> tuple[str, ...]:
                 f"Expected `endpoints` to be among {', '.join(_ENDPOINTS)}. "
                 f"Received: {name!r}.{did_you_mean(name, _ENDPOINTS)}"
             )
-        if obstacle := _obstacle(model, name):
-            others = tuple(each for each in _ENDPOINTS if not _obstacle(model, each))
+        if obstacle := _obstacle(subject, name):
+            others = tuple(each for each in _ENDPOINTS if not _obstacle(subject, each))
             raise ExportError(f"{obstacle} Export the other endpoints: endpoints={others!r}.")
     return wanted
 
 
-def _obstacle(model: Generative, name: str) -> str:
+def _obstacle(subject: Subject, name: str) -> str:
     """Say what does not allow an endpoint, or nothing."""
+    model = subject.model
     if name == "decode":
         return ""
     if name == "generate":
@@ -99,7 +104,7 @@ def _obstacle(model: Generative, name: str) -> str:
             f"Expected a model with an encoder for the endpoint {name!r}. "
             f"Received: a {type(model).__name__}, which has none."
         )
-    if name == "score" and (obstacle := model.score_obstacle()):  # type: ignore[attr-defined]
+    if name == "score" and (obstacle := subject.score_obstacle()):
         return f"The endpoint 'score' is not defined. {obstacle}"
     return ""
 
@@ -167,8 +172,13 @@ def _generate(subject: Subject) -> Definition:
             **subject.condition_examples(count),
         }
 
-    continuous = "levels" if client.rounds else "values"
-    drawn_by_parts = likelihood.support.discrete or likelihood.choices
+    # Whole numbers stay whole; what is drawn between them is rounded, either way where it is a tie.
+    if likelihood.support.discrete:
+        compare = "flips"
+    elif likelihood.choices:
+        compare = "level flips" if client.rounds else "flips"
+    else:
+        compare = "levels" if client.rounds else "values"
     return Definition(
         description=(
             "Draws: row i is a function of seed[i] and temperature[i] alone. `temperature` "
@@ -185,7 +195,7 @@ def _generate(subject: Subject) -> Definition:
         values={
             "z": Values(_bounds(model.prior), "rows" if _by_parts(model.prior) else "values"),
             "mean": _data(subject),
-            "sample": Values(_data(subject).bounds, "flips" if drawn_by_parts else continuous),
+            "sample": Values(_data(subject).bounds, compare),
         },
     )
 
@@ -222,7 +232,10 @@ def _reconstruct(subject: Subject) -> Definition:
     def reconstruct(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"mean": client.to_client(model.reconstruct(client.to_model(x)))}
 
-    compare = "rows" if model.posterior.support.kind == "codes" else _data(subject).compare
+    if model.posterior.support.kind == "codes":
+        compare = "level rows" if client.rounds else "rows"
+    else:
+        compare = _data(subject).compare
     return Definition(
         description="Data x to the mean of p(x|z) at the mean of q(z|x).",
         inputs=(_x(subject),),
@@ -252,13 +265,18 @@ def _score(subject: Subject) -> Definition:
         conditions = subject.condition_examples(count)
         return {"x": subject.data_examples(count), "seed": _seeds(count), **conditions}
 
+    # Networks take any x; of a likelihood's density there is nothing outside its support.
+    support = model.likelihood.support
+    x = dataclasses.replace(
+        _x(subject), step=client.step(support), open=support.open and not client.rounds
+    )
     compare = "rows" if _by_parts(model.posterior) else "scale"
     return Definition(
         description=(
             f"Data x to the ELBO and, with {samples} importance samples drawn by seed, to the "
             "bound on log p(x) of each row, in nats."
         ),
-        inputs=(_x(subject), Tensor("seed", (None,), "int64"), *subject.condition_inputs),
+        inputs=(x, Tensor("seed", (None,), "int64"), *subject.condition_inputs),
         function=score,
         reference=reference,
         examples=examples,

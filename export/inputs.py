@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,8 +29,9 @@ def checked(
         classes: names that may stand for their indices in ``condition``.
 
     Raises:
+        TypeError: if `inputs` is no dictionary.
         ValueError: for missing or unknown inputs, a wrong shape or dtype, values that are not
-            finite or out of bounds, an unknown class, or an empty batch.
+            finite, out of bounds or between steps, an unknown class, or an empty batch.
 
     Example:
         >>> z = Tensor("z", (None, 2), "float32")
@@ -41,6 +43,11 @@ def checked(
             ...
         ValueError: Expected `z` of shape [B, 2]. Received: shape [2]. Add a batch dimension.
     """
+    if not isinstance(inputs, Mapping):
+        raise TypeError(
+            "Expected `inputs` to be a dictionary of arrays by name. "
+            f"Received: {type(inputs).__name__}."
+        )
     needed = {spec.name for spec in record.inputs if spec.default is None}
     known = [spec.name for spec in record.inputs]
     if not needed <= set(inputs) <= set(known):
@@ -103,6 +110,7 @@ def _array(spec: Tensor, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
             f"Expected `{spec.name}` to be finite in {spec.dtype}. Received: NaN or infinity."
         )
     _check_bounds(spec, cast, *spec.bounds)
+    _check_step(spec, cast)
     return cast
 
 
@@ -121,8 +129,26 @@ def _check_bounds(
     spec: Tensor, array: npt.NDArray[Any], low: float | None, high: float | None
 ) -> None:
     least, greatest = array.min(), array.max()
-    if (low is not None and least < low) or (high is not None and greatest > high):
+    beyond = operator.le if spec.open else operator.lt
+    if (low is not None and beyond(least, low)) or (high is not None and beyond(high, greatest)):
+        ends = f"{'-inf' if low is None else low}, {'inf' if high is None else high}"
         raise ValueError(
-            f"Expected `{spec.name}` in [{'-inf' if low is None else low}, "
-            f"{'inf' if high is None else high}]. Received: values from {least} to {greatest}."
+            f"Expected `{spec.name}` in {f'({ends})' if spec.open else f'[{ends}]'}. "
+            f"Received: values from {least} to {greatest}."
+        )
+
+
+def _check_step(spec: Tensor, array: npt.NDArray[Any]) -> None:
+    if spec.step is None:
+        return
+    low, high = spec.bounds
+    start = next((end for end in (low, high) if end is not None), 0.0)
+    steps = (array.astype(np.float64) - start) / spec.step
+    # Of a step, and what rounding to float32 can move a value by.
+    between = np.abs(steps - np.rint(steps)) > 1e-4 + 1e-7 * np.abs(steps)
+    if between.any():
+        raise ValueError(
+            f"Expected `{spec.name}` in steps of {spec.step:g} from {start:g}, for its likelihood "
+            f"has no values between them. Received: {np.count_nonzero(between)} of {array.size} "
+            f"values between, such as {array[between][0]:g}. Round or binarise them."
         )

@@ -43,8 +43,11 @@ class Tensor:
         dtype: a NumPy dtype name.
         bounds: the smallest and largest value it takes; None where there is none.
         compare: of an output, how two runtimes are held against each other, a key of
-            ``stranger.COMPARISONS``.
+            ``comparisons.COMPARISONS``.
         default: of an input, the value for all rows where a SavedModel's client omits it.
+        step: of an input, how far apart values are, counted from the smallest, or from the
+            largest where there is no smallest: 1 for counts. None where any value will do.
+        open: of an input, whether the bounds themselves are left out.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Tensor:
     bounds: tuple[float | None, float | None] = (None, None)
     compare: str = "scale"
     default: float | None = None
+    step: float | None = None
+    open: bool = False
 
     @property
     def row_size(self) -> int:

@@ -65,9 +65,10 @@ def export(
     """Publish a model as the next version of a model folder, verified, or not at all.
 
     The version folder holds a SavedModel with a signature for each endpoint, one ONNX file for
-    each, warm-up requests for TF Serving, and ``manifest.json``. Before it appears, a fresh
-    process without tfvae, TFP or tf_keras has run every endpoint through onnxruntime,
-    ``tf.saved_model.load`` and the C++ loader, to within 1e-5 of the scale of what Keras computes.
+    each, warm-up requests for TF Serving, and ``manifest.json``. Before it appears, two fresh
+    processes without tfvae, TFP or tf_keras, one of them without TensorFlow, have run every
+    endpoint through onnxruntime, ``tf.saved_model.load`` and the C++ loader, to within 1e-5 of the
+    scale of what Keras computes.
 
     Args:
         model: a VAE; a :class:`tfvae.Generator`; or any Keras model from z to the parameters of
@@ -92,10 +93,11 @@ def export(
         The version folder, ``path/<version>``.
 
     Raises:
-        TypeError: if `model` is none of these.
+        TypeError: if `model` or `processing` is none of these.
         ExportError: if it cannot be exported (weights that are not finite, an operation without
             an ONNX counterpart, a slot without a portable sampler) or an export differs from
             Keras. Nothing is published.
+        ValueError: for samples < 1, or a likelihood that is not known or does not fit the decoder.
         OSError: if the folder cannot be written.
 
     Warns:
@@ -110,9 +112,9 @@ def export(
     source = generative(model, prior, likelihood)
     check_model(source)
     variants = variants_of(precision, quantize)
-    subject, calibrated = prepared(
-        source, processing or Processing(), samples, calibration, false_alarm_rates
-    )
+    if processing is None:
+        processing = Processing()
+    subject, calibrated = prepared(source, processing, samples, calibration, false_alarm_rates)
     exported = endpoints_of(subject, endpoints)
     check_opset(opset, exported)
     with verification.strangers() as examine, staging(folder) as staged:

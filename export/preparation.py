@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Iterable, Sequence
@@ -70,30 +71,33 @@ def prepared(
     """Put together what is exported; with held-out data, calibrated.
 
     Raises:
-        ExportError: for held-out data that the model cannot score or that are too few.
+        ExportError: for held-out data that the model cannot score or that are too few, or rates
+            without any.
+        TypeError: if `processing` is none.
         ValueError: for samples < 1.
     """
     check_samples(samples)
+    subject = Subject(model, processing, samples)
     if calibration is None:
-        return Subject(model, processing, samples), None
-    if not isinstance(model, VAE) or model.score_obstacle():
-        obstacle = model.score_obstacle() if isinstance(model, VAE) else "It has no encoder."
+        if rates is not None:
+            raise ExportError(
+                "Expected no `false_alarm_rates` without held-out data. Received: some. "
+                "Give the data too: calibration=x."
+            )
+        return subject, None
+    obstacle = subject.score_obstacle()
+    if not isinstance(model, VAE) or obstacle:
         raise ExportError(
-            f"Expected no `calibration`, for this model has no endpoint 'score'. {obstacle}"
+            f"Expected no `calibration`, for this export has no endpoint 'score'. {obstacle}"
         )
     examples = held_out(model, calibration)
     condition = examples.y if model.prior.conditional else None
-    subject = Subject(model, processing, samples, examples.values(), condition)
+    subject = dataclasses.replace(subject, data=examples.values(), condition=condition)
     return subject, calibrate(model, examples, samples, rates)
 
 
 def check_model(vae: VAE | Generator) -> None:
-    """Refuse a model that is not built, computes in float64 or has weights that are not finite."""
-    if not vae.decoder.built:
-        raise ExportError(
-            "Expected a model whose decoder is built. Received: a decoder without weights yet. "
-            "Call it once, `vae.generate(1)`, or train it."
-        )
+    """Refuse a model that computes in float64 or has weights that are not finite."""
     if "float64" in (vae.likelihood.compute_dtype, vae.decoder.dtype_policy.compute_dtype):
         raise ExportError(
             "Expected a model that computes in float32. Received: one in float64, for which "
@@ -119,7 +123,7 @@ def check_model(vae: VAE | Generator) -> None:
 
 def check_opset(opset: int, exported: Sequence[Endpoint]) -> None:
     """Refuse an operator set that is not known, or too old for an endpoint."""
-    if opset not in onnx.OPSETS:
+    if not isinstance(opset, int) or opset not in onnx.OPSETS:
         raise ExportError(
             f"Expected `opset` to be one of {', '.join(map(str, onnx.OPSETS))}. "
             f"Received: opset={opset!r}."

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
+from tfvae.layers.support import Support
 
 from .errors import ExportError
 
@@ -58,13 +61,16 @@ class Processing:
         if self.scale is None:
             object.__setattr__(self, "scale", 255.0 if self.dtype == "uint8" else 1.0)
         for name in ("scale", "offset"):
-            values = np.asarray(getattr(self, name), np.float64)
+            try:
+                values = np.asarray(getattr(self, name), np.float64)
+            except (TypeError, ValueError):
+                values = np.array(np.nan)
             if not np.isfinite(values).all() or (name == "scale" and not values.all()):
                 raise ExportError(
                     f"Expected `{name}` to be finite{' and not zero' if name == 'scale' else ''}. "
                     f"Received: {name}={getattr(self, name)!r}."
                 )
-        if isinstance(self.classes, str):
+        if isinstance(self.classes, str) or not isinstance(self.classes, Iterable):
             raise ExportError(
                 f"Expected `classes` to be a list of names. Received: classes={self.classes!r}."
             )
@@ -125,3 +131,38 @@ class Processing:
         ends = np.stack([end * self._scale + self._offset for end in (low, high)])
         low, high = float(ends.min()), float(ends.max())
         return (max(low, 0.0), min(high, 255.0)) if self.rounds else (low, high)
+
+    def step(self, support: Support) -> float | None:
+        """Return how far apart values of a support are in the client's units.
+
+        Counted from the lower end of their interval, or from the upper where it has no lower.
+        None where values fill an interval, or where one number does not say it.
+        """
+        if support.kind not in ("integers", "one-hot", "levels"):
+            return None
+        sizes = np.unique(np.abs(self._scale))
+        ends = np.unique(support.low * self._scale + self._offset)
+        if sizes.size > 1 or ends.size > 1:
+            return None
+        step = float(sizes[0]) / (support.points - 1 if support.kind == "levels" else 1)
+        low, high = self.interval(*support.bounds)
+        # A byte may be cut off between two of them.
+        away = ((low if math.isfinite(low) else high) - float(ends[0])) / step
+        return step if abs(away - round(away)) < 1e-4 else None
+
+    def keeps(self, support: Support) -> bool:
+        """Whether what lies in a support still does once it was rounded for a client."""
+        if not self.rounds:
+            return True
+        if support.kind in ("simplex", "sphere", "codes"):  # rounding breaks what ties values
+            return False
+        support = Support.BINARY if support.kind == "one-hot" else support
+        low, high = support.bounds
+        if support.kind == "levels":
+            values = np.linspace(low, high, support.points)
+        elif support.kind == "integers":
+            values = np.arange(low, min(high, 255.0) + 1)
+        else:  # the ends, which draws come as near to as they like
+            values = np.array([end for end in (low, high) if math.isfinite(end)])
+        column = values.reshape(-1, *[1] * max(self._scale.ndim, self._offset.ndim))
+        return not support.outside(np.asarray(self.to_model(self.to_client(column))))

@@ -68,7 +68,7 @@ class LoadedExport(Calls):
                 "Export with held-out data: vae.export(path, calibration=x)."
             )
         known = {each.false_alarm_rate: each.log_marginal for each in calibration.thresholds}
-        if false_alarm_rate not in known:
+        if not isinstance(false_alarm_rate, float) or false_alarm_rate not in known:
             raise ExportError(
                 f"Expected `false_alarm_rate` to be one of {', '.join(map(str, known))}, for which "
                 f"{self.path} was calibrated. Received: {false_alarm_rate!r}."
@@ -156,7 +156,9 @@ def load(
     folder, manifest = _read(path, version)
     if variant is not None:
         _check_variant(manifest, variant)
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
+    if threads is not None and (
+        isinstance(threads, bool) or not isinstance(threads, int) or threads < 1
+    ):
         raise ValueError(f"Expected `threads` to be at least 1. Received: threads={threads!r}.")
     if runtime == "tensorflow":
         opener = in_tensorflow(folder)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae.generation import Generative
+from tfvae.model import VAE
 
 from .errors import ExportError
 from .manifest import Tensor
@@ -38,6 +39,11 @@ class Subject:
     condition: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.processing, Processing):
+            raise TypeError(
+                "Expected `processing` to be a tfvae.export.Processing, such as "
+                f'Processing("uint8"). Received: processing={self.processing!r}.'
+            )
         self.processing.check_shape(self.model.data_shape)
         if self.processing.classes and not self.model.prior.conditional:
             raise ExportError(
@@ -50,6 +56,22 @@ class Subject:
                 f"Expected `classes` to be as many as the condition is long, "
                 f"{self._condition_shape}. Received: {classes} names."
             )
+
+    def score_obstacle(self) -> str:
+        """Say what leaves the endpoint ``score`` undefined, or nothing."""
+        if not isinstance(self.model, VAE):
+            return f"A {type(self.model).__name__} has no encoder."
+        if obstacle := self.model.score_obstacle():
+            return obstacle
+        likelihood = self.model.likelihood
+        if self.processing.keeps(likelihood.support):
+            return ""
+        return (
+            f"Expected bytes that lie in the likelihood's support, {likelihood.support.value}, as "
+            f"all that they are rounded from does. Received: dtype={self.processing.dtype!r} with "
+            f"the likelihood {type(likelihood).__name__}. Have clients send floats: "
+            "Processing(scale=255.0) for values from 0 to 255."
+        )
 
     @property
     def condition_inputs(self) -> tuple[Tensor, ...]:

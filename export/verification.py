@@ -1,7 +1,7 @@
-"""Check an export from its files alone, in a fresh process that knows nothing of tfvae.
+"""Check an export from its files alone, in two fresh processes that know nothing of tfvae.
 
 ``export`` does this before it publishes; ``tfvae verify`` repeats it at any later time, on any
-machine. Nothing here imports TensorFlow: the fresh process (``stranger.py``) does.
+machine. Nothing here imports TensorFlow: one of the fresh processes (``stranger.py``) does.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def verify(path: str | os.PathLike[str]) -> Report:
 
     Raises:
         FileNotFoundError: if there is no export.
-        ExportError: if its manifest cannot be read or the fresh process cannot run.
+        ExportError: if its manifest cannot be read or a fresh process cannot run.
 
     Example:
         >>> print(tfvae.export.verify("savedmodels/digits"))  # doctest: +SKIP
@@ -92,7 +92,7 @@ def verify(path: str | os.PathLike[str]) -> Report:
 
 
 def verify_all(paths: Sequence[str | os.PathLike[str]]) -> tuple[Report, ...]:
-    """Verify many exports in one fresh process: importing TensorFlow takes longer than a check."""
+    """Verify many exports in the same two processes: importing TensorFlow outlasts a check."""
     folders = [resolve(path) for path in paths]
     problems = [_changes(folder, Manifest.read(folder)) for folder in folders]
     with strangers() as examine:

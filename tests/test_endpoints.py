@@ -111,6 +111,31 @@ def test_a_condition_reaches_the_prior(conditional: tfvae.VAE) -> None:
     assert np.all(np.diff(scores["log_marginal"]) < -50)
 
 
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (np.eye(2, dtype="float32"), r"`condition` of shape \[2, 3\].*Received: shape \[2, 2\]"),
+        ([0, 1], r"Received: shape \[2\]\. Classes go in one-hot: np\.eye\(3\)"),
+        (np.eye(3)[:1], "one for each row"),
+        (np.full((2, 3), np.nan), "finite numbers.*Received: NaN or infinity"),
+        ([["a", "b", "c"]] * 2, "finite numbers.*Received: dtype <U1"),
+    ],
+)
+def test_conditions_that_do_not_fit(conditional: tfvae.VAE, condition: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        conditional.generate(2, condition=condition)
+    if len(condition) == 2 and "NaN" not in message:  # others are refused as data are
+        with pytest.raises(ValueError, match=message):
+            conditional.score(np.zeros((2, 5), np.float32), samples=2, condition=condition)
+
+
+def test_conditions_of_several_lengths_or_none(conditional: tfvae.VAE) -> None:
+    with pytest.raises(ValueError, match=r"`condition` to be an array.*rows of several lengths"):
+        conditional.generate(2, condition=[[0.0], [1.0, 0.0]])
+    with pytest.raises(ValueError, match="Received: none for 2 rows"):
+        conditional.generate(2)
+
+
 # ---------------------------------------------------------------------------- which there are
 
 
@@ -157,6 +182,22 @@ def test_any_decoder_generates_and_exports() -> None:
         endpoints(generator, "encode")
 
 
+def test_a_sigmoid_where_logits_are_asked_for() -> None:
+    dense = keras.layers.Dense(6, "sigmoid")
+    by_name = keras.Sequential([keras.Input((2,)), dense])
+    separate = [keras.layers.Dense(6), keras.layers.Activation("sigmoid")]
+    z = keras.Input((2,))
+    shaped = keras.Model(z, keras.layers.Reshape((2, 3))(keras.layers.Dense(6, "sigmoid")(z)))
+    nested = keras.Sequential([keras.Input((2,)), shaped])
+    for decoder in (by_name, keras.Sequential([keras.Input((2,)), *separate]), shaped, nested):
+        with pytest.warns(UserWarning, match=r"ends in a sigmoid.*tfvae\.adapters\.Logit\(\)"):
+            tfvae.Generator(decoder, "Bernoulli")
+    # Warnings are errors here: what follows gives none.
+    tfvae.Generator(keras.Sequential([by_name, tfvae.adapters.Logit()]), "Bernoulli")
+    tfvae.Generator(keras.Sequential([by_name, keras.layers.Dense(6)]), "ContinuousBernoulli")
+    tfvae.Generator(by_name, "Poisson")
+
+
 @pytest.mark.parametrize(
     ("likelihood", "units", "event_shape"),
     [("Normal", 8, (4,)), ("Bernoulli", 8, (8,)), ("ZeroInflatedNegativeBinomial", 9, (3,))],
@@ -185,6 +226,12 @@ def test_what_is_no_decoder() -> None:
         tfvae.Generator(decoder, "Normal")
     with pytest.raises(ValueError, match=r"`decoder` to map \[batch, 3\]"):
         tfvae.Generator(decoder, "Bernoulli", tfvae.priors.StandardNormal((3,)))
+    z = keras.Input((2,))
+    two = keras.Model(z, [keras.layers.Dense(7)(z), keras.layers.Dense(7)(z)])
+    with pytest.raises(ValueError, match=r"a decoder with one output\. Received: one with 2"):
+        tfvae.Generator(two, "Bernoulli")
+    with pytest.raises(ValueError, match="Did you mean 'Bernoulli'"):
+        tfvae.Generator(decoder, "Bernouli")
     with pytest.raises(TypeError, match="`prior` to be a tfvae prior"):
         tfvae.Generator(decoder, "Bernoulli", tfvae.layers.Normal((2,)))
     with pytest.raises(TypeError, match="`decoder` to be a Keras model"):
@@ -252,8 +299,10 @@ def test_classes_by_their_index(conditional: tfvae.VAE) -> None:
     [
         ({"dtype": "int8"}, "`dtype` to be 'float32' or 'uint8'"),
         ({"scale": 0.0}, "`scale` to be finite and not zero"),
+        ({"scale": "big"}, "`scale` to be finite and not zero"),
         ({"offset": np.nan}, "`offset` to be finite"),
         ({"classes": "cats"}, "`classes` to be a list"),
+        ({"classes": 3}, "`classes` to be a list"),
         ({"classes": ("a", "a")}, "`classes` to be names that differ"),
     ],
 )
@@ -265,6 +314,78 @@ def test_bad_processing(arguments: dict[str, Any], message: str) -> None:
 def test_classes_without_a_condition(images: tfvae.VAE) -> None:
     with pytest.raises(ExportError, match="Expected no `classes`"):
         Subject(images, Processing(classes=("a", "b")))
+
+
+BYTES = Processing("uint8")
+BINARY, COUNTS = tfvae.layers.Bernoulli((3,)), tfvae.layers.Poisson((3,))
+GREYS = tfvae.layers.DiscretizedLogistic((3,))
+FEW = tfvae.layers.DiscretizedLogistic((3,), levels=32)
+BETA, REALS = tfvae.layers.Beta((3,)), tfvae.layers.Normal((3,))
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "processing", "step"),
+    [
+        (BINARY, Processing(), 1.0),
+        (BINARY, BYTES, 255.0),
+        (BINARY, Processing(scale=-2.0, offset=2.0), 2.0),
+        (COUNTS, Processing("uint8", scale=1.0), 1.0),
+        (COUNTS, Processing(scale=0.5, offset=3.0), 0.5),
+        # Bytes end at 255 below: they are odd, counted from 0 they are not.
+        (COUNTS, Processing("uint8", scale=-2.0, offset=255.0), None),
+        (COUNTS, Processing(scale=[1.0, 2.0, 1.0]), None),
+        (COUNTS, Processing(offset=[0.0, 0.5, 0.0]), None),
+        (GREYS, Processing(), 1 / 255),
+        (GREYS, BYTES, 1.0),
+        (BETA, Processing(), None),
+        (REALS, Processing(), None),
+    ],
+)
+def test_steps_in_units_of_the_client(likelihood: Any, processing: Any, step: Any) -> None:
+    assert processing.step(likelihood.support) == pytest.approx(step)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "processing", "kept"),
+    [
+        (BINARY, BYTES, True),
+        (COUNTS, Processing("uint8", scale=1.0), True),
+        (COUNTS, Processing("uint8", scale=0.4), False),  # 1 is sent as 0, 2 as 1 that is 2.5
+        (GREYS, BYTES, True),
+        (FEW, BYTES, False),  # 1 / 31 is sent as 8
+        (FEW, Processing("uint8", scale=31.0), True),
+        (REALS, BYTES, True),
+        (BETA, Processing(), True),
+        (BETA, BYTES, False),  # 1e-3 is sent as 0
+        (BETA, Processing("uint8", scale=300.0, offset=-20.0), True),
+        (tfvae.layers.Gamma((3,)), Processing("uint8", scale=1.0), False),
+        (tfvae.layers.Dirichlet((3,)), BYTES, False),
+        (tfvae.layers.OneHotCategorical((3,)), BYTES, True),
+    ],
+)
+def test_what_bytes_keep(likelihood: Any, processing: Any, kept: bool) -> None:
+    assert processing.keeps(likelihood.support) is kept
+
+
+def test_bytes_at_the_ends_of_an_open_support() -> None:
+    vae = tfvae.zoo.vae((3,), 2, hidden=(4,), likelihood="Beta")
+    served = Subject(vae, BYTES)
+    records = {endpoint.name: endpoint.record for endpoint in endpoints(served)}
+    assert list(records) == ["decode", "generate", "encode", "reconstruct"]
+    assert records["generate"].outputs[2].compare == "level flips"
+    with pytest.raises(ExportError, match=r"bytes that lie in .*\(0, 1\).*Beta.*endpoints=\('dec"):
+        endpoints(served, "score")
+    with pytest.raises(ExportError, match=r"Expected no `calibration`.*bytes that lie in"):
+        prepared(vae, BYTES, 2, np.full((40, 3), 0.5), None)
+    (score,) = endpoints(Subject(vae, Processing(scale=255.0), samples=2), "score")
+    assert (score.inputs[0].bounds, score.inputs[0].open) == ((0.0, 255.0), True)
+
+
+def test_only_scores_ask_for_values_of_the_support() -> None:
+    vae = tfvae.zoo.vae((3,), 2, hidden=(4,), likelihood="Poisson")
+    inputs = {endpoint.name: endpoint.inputs[0] for endpoint in endpoints(Subject(vae))}
+    assert (inputs["score"].bounds, inputs["score"].step) == ((0.0, None), 1.0)
+    assert inputs["encode"].step is inputs["reconstruct"].step is None
 
 
 # ---------------------------------------------------------------------------- anomaly detection
@@ -293,8 +414,21 @@ def test_what_is_not_enough_to_calibrate(images: tfvae.VAE) -> None:
     enough = calibrate(images, tfvae.data.Examples(np.concatenate([x, x[:1]])), 2, [0.01])
     lowest = float(np.min(images.score(np.concatenate([x, x[:1]]), samples=2).log_marginal))
     assert enough.thresholds == (Threshold(0.01, lowest),)
-    with pytest.raises(ExportError, match="`false_alarm_rates` between 0 and 1"):
-        prepared(images, Processing(), 2, x, [1.5])
+    for rates in ([1.5], [], ["a"], 0.05):
+        with pytest.raises(ExportError, match="`false_alarm_rates` to be a list of numbers betw"):
+            prepared(images, Processing(), 2, x, rates)
+    with pytest.raises(ExportError, match="Expected no `false_alarm_rates` without held-out data"):
+        prepared(images, Processing(), 2, None, [0.05])
+    with pytest.raises(ExportError, match=r"`calibration` to be x, .*Received: a tuple of 3"):
+        prepared(images, Processing(), 2, (x, x, x), [0.05])
+    with pytest.raises(ExportError, match=r"Expected finite values in x\. Received: 1 of 1176 NaN"):
+        prepared(
+            images,
+            Processing(),
+            2,
+            np.where(np.arange(1176) == 7, np.nan, 0.5).reshape(98, 4, 3, 1),
+            [0.05],
+        )
     with pytest.raises(ExportError, match=r"`calibration` of shape|`calibration`.*shape"):
         prepared(images, Processing(), 2, np.zeros((200, 7)), [0.01])
     decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6)])

@@ -304,8 +304,14 @@ def test_bytes_thresholds_and_variants(tmp_path, in_process):
         loaded.is_anomaly(images, 0.02)
     with pytest.raises(ValueError, match="`x` of dtype uint8"):
         loaded.encode(x / 255)
-    small = tfvae.export.load(path, variant="int8")
-    assert np.abs(small.decode(np.zeros((1, 3)))["logits"]).max() > 0
+    z = np.random.default_rng(1).standard_normal((32, 3))
+    exact, small = (
+        each.decode(z)["logits"] for each in (loaded, tfvae.export.load(path, variant="int8"))
+    )
+    variant = next(v for v in manifest.endpoint("decode").variants if v.name == "int8")
+    scale = max(1.0, np.abs(exact).max())
+    np.testing.assert_allclose(small, exact, rtol=0, atol=variant.tolerance * scale)
+    assert np.any(small != exact)
 
 
 def test_classes_by_name(tmp_path, in_process):
@@ -477,6 +483,26 @@ def test_outputs_of_keras_that_are_not_finite(tmp_path):
 def test_unknown_endpoints(model, tmp_path, names, message):
     with pytest.raises(ExportError, match=message):
         tfvae.export.export(model, tmp_path / "m", endpoints=names)
+    assert_nothing_left(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"processing": "uint8"}, r"`processing` to be a tfvae\.export\.Processing"),
+        ({"samples": 0}, "`samples` to be a whole number of at least 1"),
+        ({"precision": "fp16"}, "`precision` to be None or 'float16'. Received: 'fp16'"),
+        ({"quantize": True}, "`quantize` to be None or 'int8'"),
+        ({"keep": 0}, "`keep` to be a whole number of at least 1"),
+        ({"opset": "18"}, "`opset` to be one of 15, .*Received: opset='18'"),
+        ({"opset": 18.0, "endpoints": "decode"}, "`opset` to be one of 15, .*opset=18.0"),
+        ({"endpoints": 3}, "`endpoints` to be a list of names"),
+        ({"likelihood": "Bernoulli"}, "Expected no `prior` and no `likelihood`"),
+    ],
+)
+def test_bad_arguments(model, tmp_path, arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        tfvae.export.export(model, tmp_path / "m", **arguments)
     assert_nothing_left(tmp_path / "m")
 
 

@@ -99,7 +99,8 @@ class Generative:
 
         Raises:
             ValueError: for n < 1, a negative temperature, one other than 1 where the prior is no
-                map of base noise, or conditions that are missing, not asked for, or not n.
+                map of base noise, or conditions that are missing, not asked for, not n, of
+                another shape than the prior's network takes, or not finite.
         """
         rows = row_seeds(n, seed, seeds)
         check_request(self.prior, len(rows), temperature, condition)
@@ -197,7 +198,8 @@ def check_request(prior: Prior, rows: int, temperature: float, condition: Any) -
 
     Raises:
         ValueError: for a temperature that is negative, or other than 1 where the prior is no map
-            of base noise, and for conditions that are missing, not asked for, or not one a row.
+            of base noise, and for conditions that are not asked for, or that
+            :func:`check_conditions` refuses.
     """
     number = isinstance(temperature, int | float | np.number)
     if not (number and np.isfinite(temperature) and temperature >= 0):
@@ -210,14 +212,54 @@ def check_request(prior: Prior, rows: int, temperature: float, condition: Any) -
             f"Expected temperature=1, for the draws of the prior {type(prior).__name__} are no map "
             f"of base noise that it could scale. Received: temperature={temperature}."
         )
+    if prior.conditional:
+        check_conditions(prior, rows, condition)
+    elif condition is not None:
+        raise ValueError(
+            f"Expected no `condition`: the prior {type(prior).__name__} is not conditional. "
+            "Received: one."
+        )
+
+
+def check_conditions(prior: Prior, rows: int, condition: Any) -> None:
+    """Refuse conditions that are not one a row, as a conditional prior's network takes them.
+
+    Raises:
+        ValueError: unless they are finite numbers [rows, ...], of the shape that the prior says.
+    """
     kind = f"the prior {type(prior).__name__}"
-    if condition is not None and not prior.conditional:
-        raise ValueError(f"Expected no `condition`: {kind} is not conditional. Received: one.")
-    given = 0 if condition is None or not np.ndim(condition) else len(condition)
-    if prior.conditional and given != rows:
+    try:
+        array = np.asarray(condition)
+    except ValueError as error:
+        raise ValueError(
+            f"Expected `condition` to be an array, as {kind} asks. Received: rows of several "
+            "lengths. Pass them all of one length."
+        ) from error
+    given = 0 if condition is None or not array.ndim else len(array)
+    if given != rows:
         raise ValueError(
             f"Expected `condition` to be one for each row, as {kind} asks. "
             f"Received: {given or 'none'} for {rows} rows."
+        )
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        received = "NaN or infinity" if array.dtype.kind == "f" else f"dtype {array.dtype}"
+        raise ValueError(
+            f"Expected `condition` to be finite numbers, as {kind} asks. Received: {received}. "
+            "Mend or drop those rows."
+        )
+    try:
+        shape, _ = prior.condition_spec
+    except NotImplementedError:
+        return
+    if not tf.TensorShape(array.shape[1:]).is_compatible_with(shape):
+        fix = (
+            f"Classes go in one-hot: np.eye({shape[0]})[condition]."
+            if len(shape) == 1 and array.ndim == 1
+            else "Pass for each row what its network takes."
+        )
+        raise ValueError(
+            f"Expected `condition` of shape {[rows, *shape]}, as {kind} asks. "
+            f"Received: shape {list(array.shape)}. {fix}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import keras
@@ -10,7 +11,12 @@ import keras
 from tfvae.checks import check_network
 from tfvae.generation import Generative
 from tfvae.layers.base import DistributionLayer, get
+from tfvae.layers.bernoulli import Bernoulli, ContinuousBernoulli
 from tfvae.priors import Prior, StandardNormal
+
+_OF_LOGITS = (Bernoulli, ContinuousBernoulli)
+# Layers that change the shape of what they are given, and no value.
+_VIEWS = (keras.layers.Flatten, keras.layers.InputLayer, keras.layers.Permute, keras.layers.Reshape)
 
 
 class Generator(Generative):
@@ -33,6 +39,9 @@ class Generator(Generative):
     Raises:
         TypeError: if a slot is not of its kind.
         ValueError: if the decoder does not map the prior's draws to the likelihood's parameters.
+
+    Warns:
+        UserWarning: if the decoder ends in a sigmoid where the likelihood takes logits.
 
     Example:
         >>> decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(9)])
@@ -70,6 +79,13 @@ class Generator(Generative):
                 f"Received: likelihood={likelihood!r}."
             )
         check_network(decoder, "decoder", prior.event_shape, likelihood, "likelihood")
+        if isinstance(likelihood, _OF_LOGITS) and _ends_in_sigmoid(decoder):
+            warnings.warn(
+                f"The decoder ends in a sigmoid, and the likelihood {type(likelihood).__name__} "
+                "takes logits: it would be applied twice. Follow the decoder by "
+                "tfvae.adapters.Logit().",
+                stacklevel=2,
+            )
         self.decoder = decoder
         self.likelihood = likelihood
         self.prior = prior
@@ -82,9 +98,23 @@ class Generator(Generative):
         return list({id(w): w for part in parts for w in part.weights}.values())
 
 
+def _ends_in_sigmoid(network: Any) -> bool:
+    """Whether a Sequential or Functional network has a sigmoid for its last activation."""
+    # Other models, which have no symbolic outputs, list their layers in any order.
+    while getattr(network, "outputs", None):
+        values = (each for each in reversed(network.layers) if not isinstance(each, _VIEWS))
+        network = next(values, None)
+    return getattr(network, "activation", None) is keras.activations.sigmoid
+
+
 def _shape(decoder: keras.Model, side: str, slot: str) -> tuple[int, ...]:
     """Return the shape of a row of a decoder's one input or output."""
     shape = getattr(decoder, f"{side}_shape", None)
+    if isinstance(shape, list | dict):
+        raise ValueError(
+            f"Expected a decoder with one {side}. Received: one with {len(shape)}. Wrap it in a "
+            "model that splits or concatenates them along the last axis."
+        )
     if not isinstance(shape, tuple) or None in shape[1:]:
         raise ValueError(
             f"Expected `{slot}` to be given, for the decoder does not say the shape of one "
