@@ -20,8 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 from here import strangers_here
 
-from tfvae import cli as cli_module
-from tfvae import quickstart, runs, zoo
+from tfvae import cli_train, quickstart, runs, zoo
 from tfvae.cli import cli
 from tfvae.data import Binarize
 from tfvae.export import verification
@@ -95,7 +94,7 @@ MISTAKES = {
     "train --data digit": (1, "did you mean 'digits'?"),
     "train --data nowhere/m.npz": (1, "nowhere/m.npz (no such file)"),
     "train --data pickled.npy": (1, "pickle"),
-    "train --data full": (1, ".npz or .npy"),
+    "train --data full": (1, "full"),
     "train --out run": (1, "holds a run"),
     "train --out full": (1, "holds x.txt and is no run"),
     "train --out full/x.txt": (1, "is a file"),
@@ -104,6 +103,15 @@ MISTAKES = {
     "train --config bad.json": (1, "Did you mean 'epochs'?"),
     "train --config run --model iwae": (2, "--config is of the model beta_vae"),
     "train --config run --samples x": (2, "`samples` to be a whole number"),
+    "train --resume nowhere": (1, "nowhere"),
+    "train --resume run --out m": (2, "--out and --resume exclude each other"),
+    "train --resume run --config run": (2, "--config and --resume exclude each other"),
+    "train --freeze encodr": (1, "Did you mean 'encoder'?"),
+    "train --slot-rates prior": (2, "not SLOT=FACTOR, as in prior=0.1"),
+    "train --slot-rates prior=-1": (1, "positive factors"),
+    "train --patience 3": (1, "`validation`"),
+    "train --schedule cos": (2, "cosine"),
+    "train --checkpoint-every 0": (2, "--checkpoint-every"),
     "evaluate": (2, "RUN"),
     "evaluate rnu": (1, "rnu, which does not exist. Did you mean 'run'?"),
     "evaluate full": (1, "no config.json"),
@@ -213,7 +221,7 @@ def trained_with(monkeypatch: pytest.MonkeyPatch, line: str) -> RunConfig:
         seen.append(config)
         raise ValueError("enough")
 
-    monkeypatch.setattr(cli_module, "train_run", remember)
+    monkeypatch.setattr(cli_train, "train_run", remember)
     result = invoke(f"train {line}")
     assert "enough" in result.output, result.output
     return seen[0]
@@ -274,7 +282,7 @@ def test_exit_codes(
     def fails(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(cli_module, "train_run", fails)
+    monkeypatch.setattr(cli_train, "train_run", fails)
     result = invoke("train")
     assert result.exit_code == code
     assert result.output.strip() == said
@@ -288,7 +296,7 @@ def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch, folder
     monkeypatch.setenv("TFVAE_DEBUG", "1")
     assert isinstance(invoke("evaluate nowhere").exception, FileNotFoundError)
     monkeypatch.delenv("TFVAE_DEBUG")
-    monkeypatch.setattr(cli_module, "train_run", broken)
+    monkeypatch.setattr(cli_train, "train_run", broken)
     assert isinstance(invoke("train").exception, AttributeError)
 
 

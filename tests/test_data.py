@@ -407,7 +407,7 @@ def test_the_draw_follows_its_documented_words(monkeypatch):
     words = np.random.Philox(key=np.array([3, 0], np.uint64)).random_raw(60).reshape(6, 10)
     expected = (words >> np.uint64(11)) * 2.0**-53 < 0.5
     np.testing.assert_array_equal(Examples(x, binarize="dynamic", seed=3).values(), expected)
-    monkeypatch.setattr("tfvae.data._CHUNK", 7)  # memory is bounded, the draw is the same
+    monkeypatch.setattr("tfvae.examples._CHUNK", 7)  # memory is bounded, the draw is the same
     np.testing.assert_array_equal(Examples(x, binarize="dynamic", seed=3).values(), expected)
 
 

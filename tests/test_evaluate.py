@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import keras
@@ -9,8 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from linear_gaussian import LinearGaussian
+from scipy import special
 
 import tfvae
+from tfvae import random
 from tfvae.evaluate import evaluate, log_marginal
 
 
@@ -59,23 +63,64 @@ def test_against_quadrature_over_a_2d_latent() -> None:
 def test_chunks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch, float64: None) -> None:
     truth = LinearGaussian.random()
     x = truth.sample(10)
-    counts: list[int] = []
+    passes: list[tuple[int, int]] = []
     vae = truth.vae(error=0.4)
     original = type(vae).trace
 
     def counting(self: Any, x: Any, samples: int, seed: Any, **options: Any) -> Any:
-        counts.append(samples)
+        passes.append((samples, x.shape[0]))
         return original(self, x, samples, seed, **options)
 
     monkeypatch.setattr(type(vae), "trace", counting)
     monkeypatch.setattr(tfvae.evaluate, "ROWS", 12)
+    monkeypatch.setattr(tfvae.evaluate, "CHUNKS", 2)
     bound = log_marginal(vae, x, samples=11, batch_size=4)
     # Three samples at a time, and a last chunk of two: exactly 11, nothing rounded or dropped.
-    assert sorted(set(counts)) == [2, 3]
+    assert set(passes) == {(3, 4), (2, 4)}
     assert bound.shape == (10,)
     # Weights of mean 1 around p(x): the average of many bounds is below log p(x).
     many = np.mean([log_marginal(vae, x, 11, seed, batch_size=4) for seed in range(20)])
     assert many < truth.log_marginal(x).mean()
+
+
+def test_chunks_are_plain_passes_put_together(
+    monkeypatch: pytest.MonkeyPatch, float64: None
+) -> None:
+    truth = LinearGaussian.random()
+    vae, x = truth.vae(error=0.4), truth.sample(4)
+    monkeypatch.setattr(tfvae.evaluate, "ROWS", 12)
+    monkeypatch.setattr(tfvae.evaluate, "CHUNKS", 2)
+    result = evaluate(vae, x, samples=11, seed=5)
+    traces = [
+        vae.trace(x, size, random.fold(5, random.TEST, 0, index))
+        for index, size in enumerate((3, 3, 3, 2))
+    ]
+    weights, likelihoods = (
+        np.concatenate([getattr(trace, name) for trace in traces])
+        for name in ("log_weight", "log_likelihood")
+    )
+    bound = special.logsumexp(weights, axis=0) - np.log(11)
+    np.testing.assert_allclose(log_marginal(vae, x, 11, 5), bound, rtol=1e-12)
+    assert result.log_likelihood == pytest.approx(likelihoods.mean(), rel=1e-12)
+    assert result.kl == pytest.approx(np.mean(traces[0].kl), rel=1e-12)
+
+
+def test_wide_layers_bound_the_rows_in_flight() -> None:
+    # Its widest layer is 14 by 14 by 32.
+    vae = tfvae.zoo.vae((28, 28, 1), 2, network="conv", filters=(32, 64))
+    assert tfvae.evaluate._rows(vae) == tfvae.evaluate.VALUES // (14 * 14 * 32)
+    dense = tfvae.zoo.vae((28, 28), 2, hidden=(8,))
+    assert tfvae.evaluate._rows(dense) == tfvae.evaluate.ROWS
+
+
+def test_an_evaluated_model_can_be_forgotten() -> None:
+    truth = LinearGaussian.random()
+    vae = truth.vae()
+    log_marginal(vae, truth.sample(4).astype("float32"), 3)
+    forgotten = weakref.ref(vae)
+    del vae
+    gc.collect()
+    assert forgotten() is None
 
 
 def test_the_bound_repeats_and_follows_its_seed() -> None:
@@ -89,7 +134,9 @@ def test_the_bound_repeats_and_follows_its_seed() -> None:
 def test_progress_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     truth = LinearGaussian.random()
     log_marginal(truth.vae(), truth.sample(4).astype("float32"), 3, progress=True)
-    assert "log p(x)" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "log p(x)" in shown
+    assert "100%" in shown
 
 
 @pytest.mark.parametrize("samples", [0, -1, 2.5])

@@ -231,7 +231,7 @@ def test_every_model_says_what_its_options_are(name: str) -> None:
 def test_run_folder(run: Run, config: RunConfig, data: Path) -> None:
     assert {path.name for path in run.path.iterdir()} == {
         *("config.json", "environment.json", "status.json", "model.keras"),
-        *("history.json", "history.csv"),
+        *("history.json", "history.csv", "checkpoints"),
     }
     assert run.status == "complete"
     assert run.epochs == 3

@@ -34,28 +34,42 @@ def assert_same_weights(a: tfvae.VAE, b: tfvae.VAE) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def rows_of_epoch(feed: feeds.ArrayFeed, start: int, chunk: int) -> list[Any]:
-    """Return the batches of one epoch, as the compiled loop would read them."""
+def rows_of_pass(feed: feeds.Feed, start: int, done: int = 0, chunk: int = 32) -> list[Any]:
+    """Return the rows of each step of a pass, as the compiled loop would read them.
+
+    The feed's x are the examples' own indices.
+    """
     batches: list[Any] = []
-    for rows, count, tail, last in feed.chunks(start, chunk):
-        batches += list(rows.numpy()[: int(count)])
-        if bool(last):
-            return batches + ([tail.numpy()] if len(tail) else [])
-    raise AssertionError
+    for tensors, order, first, steps, size in feed.blocks(start, done, chunk):
+        rows = tensors[0].numpy()[:, 0].astype(int)
+        rows = rows if order is None else rows[order.numpy()]
+        batches += [rows[i * size : (i + 1) * size] for i in range(first, first + steps)]
+    return batches
+
+
+def indices(size: int) -> Examples:
+    return Examples(np.arange(size, dtype="float64")[:, None])
 
 
 @pytest.mark.parametrize(("size", "batch"), [(64, 16), (70, 16), (5, 16), (64, 1), (33, 32)])
 @pytest.mark.parametrize("chunk", [1, 3, 32])
-def test_every_example_once_per_epoch(size: int, batch: int, chunk: int) -> None:
-    feed = feeds.ArrayFeed(Examples(np.zeros((size, 2), "float32")), batch, seed=0)
-    first, second = (rows_of_epoch(feed, start, chunk) for start in (0, feed.steps))
+@pytest.mark.parametrize("device", [True, False])
+def test_every_example_once_per_epoch(
+    size: int, batch: int, chunk: int, device: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "DEVICE_BYTES", 1 << 20 if device else 0)
+    feed = feeds.Feed(indices(size), batch, seed=0)
+    first, second = (rows_of_pass(feed, start, chunk=chunk) for start in (0, feed.steps))
     for epoch in (first, second):
         assert len(epoch) == feed.steps
         assert sorted(np.concatenate(epoch)) == list(range(size))
     if size > 5:
         assert not np.array_equal(np.concatenate(first), np.concatenate(second))
-    still = feeds.ArrayFeed(feed.examples, batch, seed=0, shuffle=False)
-    assert list(np.concatenate(rows_of_epoch(still, 0, chunk))) == list(range(size))
+    for done in {1, feed.steps // 2, feed.steps}:
+        for ours, theirs in zip(rows_of_pass(feed, 0, done, chunk), first[done:], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    still = feeds.Feed(feed.data, batch, seed=0, shuffle=False)
+    assert list(np.concatenate(rows_of_pass(still, 0, chunk=chunk))) == list(range(size))
 
 
 def test_fit_equals_a_plain_loop_over_the_same_batches(binary_images: Any) -> None:
@@ -66,12 +80,12 @@ def test_fit_equals_a_plain_loop_over_the_same_batches(binary_images: Any) -> No
     )
     x = binary_images[:60]
     fast.fit(x, batch_size=16, epochs=13, callbacks=[callback], verbose=0)
-    feed = feeds.ArrayFeed(Examples(x), 16, seed=0)
+    feed = feeds.Feed(indices(len(x)), 16, seed=0)
     plain.optimizer.build(plain.trainable_variables)
     expected, step = [], 0
     for _ in range(13):  # 52 steps
         total = 0.0
-        for rows in rows_of_epoch(feed, step - step % feed.steps, 1):
+        for rows in rows_of_pass(feed, step - step % feed.steps):
             with tf.GradientTape() as tape:
                 trace = plain.trace(x[rows], 1, random.fold(0, step), training=True)
                 loss = tf.reduce_mean(trace.kl - tf.reduce_mean(trace.log_likelihood, 0))
@@ -114,11 +128,13 @@ def test_two_fits_equal_one(binary_images: Any) -> None:
 
 
 def test_dynamic_binarisation_is_fresh_and_repeats() -> None:
-    feed = feeds.ArrayFeed(
+    prepare = feeds.Feed(
         Examples(np.full((500, 40), 0.3, "float32"), binarize="dynamic"), 500, seed=1
-    )
-    rows = tf.range(500)
-    draws = [feed.batch(feed.tensors(), rows, tf.constant(s, tf.int64))[0] for s in (0, 1, 0)]
+    ).preparation
+    x = tf.fill([500, 40], 0.3)
+    draws = [prepare((x,), tf.constant(step, tf.int64))[0] for step in (0, 1, 0)]
+    part = prepare((x[:90],), tf.constant(0, tf.int64), tf.constant(123, tf.int64))[0]
+    np.testing.assert_array_equal(part, draws[0][123:213])
     np.testing.assert_array_equal(draws[0], draws[2])
     assert set(np.unique(draws[0])) == {0.0, 1.0}
     # Independent draws of Bernoulli(0.3) differ in 42% of 20,000 values; 5 sigma of each mean.

@@ -1,4 +1,5 @@
 from . import adapters as adapters
+from . import convert as convert
 from . import data as data
 from . import evaluate as evaluate
 from . import export as export
@@ -10,7 +11,10 @@ from . import objectives as objectives
 from . import plots as plots
 from . import priors as priors
 from . import random as random
+from . import records as records
 from . import runs as runs
+from . import sweep as sweep
+from . import tensorboard as tensorboard
 from . import trace as trace
 from . import training as training
 from . import zoo as zoo

@@ -6,7 +6,6 @@ TensorFlow, NumPy and rich are imported inside commands, after the arguments wer
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,16 +15,16 @@ import click
 import tfvae
 from tfvae import cli_support as support
 from tfvae import options, zoo
+from tfvae.cli_data import data
 from tfvae.cli_export import export, generate, verify
 from tfvae.cli_serving import serve_config
-from tfvae.run_config import PRIORS
-from tfvae.runs import EVALUATION, Run, RunConfig, check_target
-from tfvae.runs import train as train_run
+from tfvae.cli_train import train
+from tfvae.run_config import WEIGHTS
+from tfvae.runs import EVALUATION, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunConfig)}
 _COUNT = click.IntRange(min=1)
 _SEED = click.IntRange(min=0)
 
@@ -50,84 +49,7 @@ def quickstart(out: str, seed: int) -> None:
     module.run(out, seed=seed, say=click.echo)
 
 
-@cli.command(cls=support.ModelCommand)
-@support.setting("model", support.ModelName(), "One that `tfvae models` lists.", "vae")
-@support.setting(
-    "data",
-    str,
-    "digits, mnist, fashion_mnist, cifar10, or the path of a .npz or .npy file.",
-    _DEFAULTS["data"],
-)
-@support.setting(
-    "binarize",
-    click.Choice(["none", "threshold", "dynamic"]),
-    "Make values in [0, 1] binary: dynamic draws them afresh each epoch.",
-    _DEFAULTS["binarize"],
-)
-@support.setting(
-    "scale",
-    float,
-    "Divide the data by this: 1 keeps counts. Automatic for bytes and 0/1 values.",
-    _DEFAULTS["scale"],
-)
-@support.setting(
-    "validation",
-    support.Number(),
-    "Part of the training data to hold out: a fraction, or a number of examples.",
-    _DEFAULTS["validation"],
-)
-@support.setting("epochs", _COUNT, "Passes over the data.", _DEFAULTS["epochs"])
-@support.setting("batch-size", _COUNT, "Examples in a step.", _DEFAULTS["batch_size"])
-@support.setting("learning-rate", float, "Of the optimizer, Adam.", _DEFAULTS["learning_rate"])
-@support.setting("seed", _SEED, "Of everything random.", _DEFAULTS["seed"])
-@support.setting(
-    "fit-prior",
-    click.Choice(PRIORS),
-    "After training, fit a prior to the encoded data: a mixture of Gaussians, a flow, a normal, or "
-    "a second VAE.",
-    _DEFAULTS["fit_prior"],
-)
-@click.option("--out", help="The run folder.  [default: runs/MODEL-DATA-TIME]")
-@click.option("--config", help="Repeat RUN/config.json; other options override it.")
-@click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder.")
-@click.pass_context
-def train(
-    ctx: click.Context, /, out: str | None, config: str | None, overwrite: bool, **_: Any
-) -> None:
-    """Train a model and leave a run folder.
-
-    The folder holds the configuration, seed, versions, history, the data's fingerprint and the
-    model, and is whole at any moment: Ctrl-C keeps the last completed epoch.
-    """
-    if out is not None:
-        check_target(out, overwrite=overwrite)
-    run = train_run(_configuration(ctx, config), out, overwrite=overwrite)
-    # Where the posterior is a point there is no ELBO, and the loss is what was trained.
-    shown = "elbo" if "elbo" in run.history else "loss"
-    last = {name: values[-1] for name, values in run.history.items() if name.endswith(shown)}
-    figures = ", ".join(f"{name} {value:.2f}" for name, value in last.items())
-    click.echo(f"{run.path}: {run.epochs} epochs, {figures} nats")
-
-
-def _configuration(ctx: click.Context, path: str | None) -> RunConfig:
-    """Put together what was given: options over a configuration file over defaults."""
-    command = ctx.command
-    assert isinstance(command, support.ModelCommand)
-    given = {name: ctx.params[name] for name in _DEFAULTS if ctx.params.get(name) is not None}
-    arguments = command.model_arguments(ctx)
-    if path is None:
-        return RunConfig(**given | {"model": ctx.meta["model"], "options": arguments})
-    base = RunConfig.read(path)
-    if ctx.meta["model"] != base.model:
-        raise click.UsageError(
-            f"--config is of the model {base.model}, --model says {ctx.meta['model']}: "
-            "give one of them.",
-            ctx,
-        )
-    if "data" in given:
-        # Other data on purpose: the fingerprint would refuse it.
-        given["fingerprint"] = None
-    return dataclasses.replace(base, **given, options=base.options | arguments)
+cli.add_command(train)
 
 
 @cli.command()
@@ -136,9 +58,22 @@ def _configuration(ctx: click.Context, path: str | None) -> RunConfig:
 @click.option("--limit", type=_COUNT, help="Only the first examples of the test set.")
 @click.option("--seed", type=_SEED, default=0, show_default=True)
 @click.option("--data", help="Where the data is now, if it has moved.")
+@click.option(
+    "--weights",
+    type=click.Choice(WEIGHTS),
+    default="last",
+    show_default=True,
+    help="The last, those of the best epoch, or moving averages.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
-    run: str, samples: int, limit: int | None, seed: int, data: str | None, as_json: bool
+    run: str,
+    samples: int,
+    limit: int | None,
+    seed: int,
+    data: str | None,
+    weights: str,
+    as_json: bool,
 ) -> None:
     """Judge a RUN on its test set.
 
@@ -148,7 +83,7 @@ def evaluate(
     loaded = Run.load(run)
     test = loaded.data(data).test
     test = test if limit is None else test.take(min(limit, len(test)))
-    model = loaded.model()
+    model = loaded.model(weights)
     result = tfvae.evaluate.evaluate(
         model, test, samples, seed, progress=sys.stderr.isatty()
     )._asdict()
@@ -210,7 +145,7 @@ def models() -> None:
     support.console().print(table)
 
 
-for _command in (export, verify, generate, serve_config):
+for _command in (export, verify, generate, serve_config, data):
     cli.add_command(_command)
 
 

@@ -13,6 +13,7 @@ import click
 
 import tfvae
 from tfvae import cli_support as support
+from tfvae.run_config import WEIGHTS
 from tfvae.runs import Run
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ _COUNT = click.IntRange(min=1)
     type=click.Choice(["int8"]),
     help="Add ONNX files with quantised matrix products.",
 )
+@click.option(
+    "--weights",
+    type=click.Choice(WEIGHTS),
+    default="last",
+    show_default=True,
+    help="Those of the run to export: the last, of the best epoch, or moving averages.",
+)
 @click.option("--keep", type=_COUNT, help="Remove all but this many of the newest versions.")
 def export(
     run: str,
@@ -55,6 +63,7 @@ def export(
     uint8: bool,
     calibrate: bool,
     samples: int | None,
+    weights: str,
     **settings: Any,
 ) -> None:
     """Export a RUN as SavedModel and ONNX, verified.
@@ -80,7 +89,7 @@ def export(
         settings["calibration"] = data.validation or data.test
     click.echo("Exporting, and verifying in a process without tfvae …", err=True)
     with _nothing_published():
-        model = loaded.model()
+        model = loaded.model(weights)
         path = tfvae.export.export(
             model, target, endpoints=endpoints or None, opset=opset, **settings
         )

@@ -13,6 +13,7 @@ import click
 
 from tfvae import options, zoo
 from tfvae.export.errors import did_you_mean
+from tfvae.run_config import RunConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,15 +118,45 @@ class Number(ParamType):
             self.fail(f"{value!r} is not a number.", param, ctx)
 
 
+class Slots(ParamType):
+    """Names of slots, separated by commas."""
+
+    name = "slots"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Read them; the run's configuration checks them."""
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+class SlotRates(ParamType):
+    """Factors by slot, as in ``prior=0.1,encoder=2``."""
+
+    name = "slot=factor"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        """Read them; the run's configuration checks them."""
+        rates = {}
+        for part in value.split(","):
+            slot, _, factor = part.partition("=")
+            try:
+                rates[slot.strip()] = float(factor)
+            except ValueError:
+                self.fail(f"{part!r} is not SLOT=FACTOR, as in prior=0.1.", param, ctx)
+        return rates
+
+
 class ModelCommand(click.Command):
     """A command with ``--model``, whose other options are that model's arguments."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find the model, then read its options."""
         name = _last_value(args, "--model")
-        if name is None and (file := _last_value(args, "--config")) is not None:
-            from tfvae.runs import RunConfig
-
+        file = _last_value(args, "--resume") or _last_value(args, "--config")
+        if name is None and file is not None:
             name = RunConfig.read(file).model
         name = "vae" if name is None else name
         parameter = next(each for each in self.params if each.name == "model")
@@ -186,7 +217,8 @@ def _model_option(option: options.Option) -> click.Option:
 
 def setting(name: str, kind: Any, text: str, default: Any) -> Callable[[Any], Any]:
     """Return a ``click.option`` that is None unless given, with its default in the help."""
-    text = f"{text}  [default: {_written(default)}]"
+    if default is not None:
+        text = f"{text}  [default: {_written(default)}]"
     return click.option(f"--{name}", type=kind, metavar=_metavar(kind), help=text)
 
 

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvae import feeds, random
+from tfvae import intake, random
+from tfvae.loop import xla_pays
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
 
 ROWS = 1 << 14
-"""Decoder rows in flight: what bounds the memory of an evaluation."""
+"""Decoder rows in flight, at most."""
+
+VALUES = 1 << 24
+"""Values of the decoder's widest layer in flight, at most: what bounds the memory."""
+
+CHUNKS = 8
+"""Chunks of samples between two looks at the progress bar and the keyboard."""
+
+_State = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 class Evaluation(NamedTuple):
@@ -124,19 +135,20 @@ def _pass(
                 "vae.evaluate(x)"
                 + (", or fit another prior: vae.fit_prior(x)." if slot == "prior" else ".")
             )
-    examples = feeds.examples(vae.likelihood, x, condition)
+    examples = intake.examples(vae.likelihood, x, condition)
     vae.check_condition(examples, "log_marginal(vae, x, condition=c)")
     values, conditions = examples.values(), examples.y if vae.prior.conditional else None
     batch_size = min(batch_size, len(values))
     # Equal chunks, and at most one that is smaller: two traces of the graph, not many.
-    # A mixture prior compares every row with every component.
-    rows = ROWS // math.ceil(getattr(vae.prior, "components", 1) / 16)
-    chunk = min(samples, max(1, rows // batch_size))
-    sizes = [chunk] * (samples // chunk) + ([samples % chunk] if samples % chunk else [])
+    chunk = min(samples, max(1, _rows(vae) // batch_size))
+    full, rest = divmod(samples, chunk)
+    calls = [(first, min(CHUNKS, full - first), chunk) for first in range(0, full, CHUNKS)]
+    calls += [(full, 1, rest)] if rest else []
+    accumulate, folded = _accumulator(vae), random.as_seed(seed)
 
     results: list[list[npt.NDArray[Any]]] = []
     starts = range(0, len(values), batch_size)
-    with _progress(progress, len(starts) * len(sizes)) as advance:
+    with _progress(progress, len(starts) * samples) as advance:
         for start in starts:
             batch = values[start : start + batch_size]
             # The last batch is filled up, so that it needs no graph of its own.
@@ -145,27 +157,86 @@ def _pass(
             if conditions is not None:
                 part = conditions[start : start + batch_size]
                 given = tf.constant(np.resize(part, (batch_size, *part.shape[1:])))
-            total = np.full(batch_size, -np.inf)
-            likelihood, divergence = np.zeros(batch_size), np.zeros(batch_size)
-            for index, size in enumerate(sizes):
-                chunk_seed = random.fold(seed, random.TEST, start, index)
-                weight, log_likelihood, kl = vae.importance_terms(padded, chunk_seed, size, given)
-                total = np.logaddexp(total, weight.numpy().astype(np.float64))
-                likelihood += log_likelihood.numpy()
-                divergence += kl.numpy() * size
-                advance()
-            columns = (total - math.log(samples), likelihood / samples, divergence / samples)
-            results.append([column[: len(batch)] for column in columns])
+            zeros = tf.zeros([batch_size], tf.float64)
+            state: _State = (zeros - math.inf, zeros, zeros)
+            for first, count, size in calls:
+                numbers = tf.constant([start, first, count], tf.int64)
+                state = accumulate(padded, given, folded, numbers, state, size)
+                state[0].numpy()  # TensorFlow may return before it is done.
+                advance(count * size)
+            total, likelihood, divergence = (each.numpy()[: len(batch)] for each in state)
+            results.append([total - math.log(samples), likelihood / samples, divergence / samples])
     marginal, mean_likelihood, mean_kl = (
         np.concatenate(column) for column in zip(*results, strict=True)
     )
     return marginal, mean_likelihood, mean_kl
 
 
+def _rows(vae: VAE) -> int:
+    """Return how many rows may be decoded at a time."""
+    width = math.prod(vae.data_shape)
+    for layer in vae.decoder._flatten_layers():
+        # A layer has symbolic outputs only within a Functional or Sequential model.
+        for output in keras.tree.flatten(getattr(layer, "output", [])):
+            width = max(width, math.prod(size or 1 for size in output.shape[1:]))
+    # A mixture prior compares every row with every component.
+    return min(ROWS, VALUES // width) // math.ceil(getattr(vae.prior, "components", 1) / 16)
+
+
+_ACCUMULATORS: weakref.WeakKeyDictionary[VAE, Callable[..., _State]] = weakref.WeakKeyDictionary()
+
+
+def _accumulator(vae: VAE) -> Callable[..., _State]:
+    """Return what adds chunks of samples to log Σ_s w_s, Σ_s log p(x|z_s) and Σ_s KL, [B] each.
+
+    The loop over the chunks is compiled too: a call for each of them would take as long again,
+    most of it to find memory for the decoder's rows.
+    """
+    if vae in _ACCUMULATORS:
+        return _ACCUMULATORS[vae]
+    model = weakref.proxy(vae)  # The dictionary must not keep its own keys alive.
+
+    def accumulate(
+        x: tf.Tensor,
+        condition: tf.Tensor | None,
+        seed: tf.Tensor,
+        numbers: tf.Tensor,
+        state: _State,
+        samples: int,
+    ) -> _State:
+        start, first, count = tf.unstack(numbers)
+
+        def add(
+            index: tf.Tensor, total: tf.Tensor, likelihood: tf.Tensor, divergence: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            folded = random.fold(seed, random.TEST, start, index)
+            trace = model.trace(x, samples, folded, condition=condition)
+            weights = tf.reduce_logsumexp(trace.log_weight, axis=0)
+            log_likelihood = tf.reduce_sum(trace.log_likelihood, axis=0)
+            return (
+                index + 1,
+                tf.reduce_logsumexp(tf.stack([total, tf.cast(weights, total.dtype)]), axis=0),
+                likelihood + tf.cast(log_likelihood, likelihood.dtype),
+                divergence + samples * tf.cast(trace.kl, divergence.dtype),
+            )
+
+        # One chunk at a time, for their memory.
+        last = first + count
+        _, *sums = tf.while_loop(
+            lambda index, *_: index < last, add, (first, *state), parallel_iterations=1
+        )
+        return tuple(sums)
+
+    compiled: Callable[..., _State] = tf.function(
+        accumulate, jit_compile=xla_pays(*vae.networks()), autograph=False
+    )
+    return _ACCUMULATORS.setdefault(vae, compiled)
+
+
 @contextlib.contextmanager
-def _progress(show: bool, total: int) -> Iterator[Any]:
+def _progress(show: bool, total: int) -> Iterator[Callable[[int], None]]:
     if not show:
-        yield lambda: None
+        yield lambda samples: None
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -173,4 +244,4 @@ def _progress(show: bool, total: int) -> Iterator[Any]:
     # Standard output may be read by a program.
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("log p(x)", total=total)
-        yield lambda: bar.advance(task)
+        yield lambda samples: bar.advance(task, samples)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvae import feeds, layers, networks, random
+from tfvae import intake, layers, networks, random
 from tfvae.checks import fitting_priors
 from tfvae.data import Examples
 from tfvae.layers.support import Support
@@ -96,12 +96,12 @@ def fit_prior(
             "Expected `learning_rate` to be a positive number. "
             f"Received: learning_rate={learning_rate!r}."
         )
-    if not feeds.is_arrays(x):
+    if not intake.is_arrays(x):
         raise TypeError(
             "Expected `x` to be examples in memory: an array or tfvae.data.Examples. "
             f"Received: a {type(x).__name__}."
         )
-    examples = feeds.examples(vae.likelihood, x, condition)
+    examples = intake.examples(vae.likelihood, x, condition)
     fitted = _start(vae, prior, seed)
     if not (fitted.has_density or isinstance(fitted, SecondStage)):
         raise ValueError(

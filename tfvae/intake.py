@@ -1,140 +1,23 @@
-"""Arrays as a feed of training steps, and what a model refuses of them."""
+"""What `fit` and its like are given, checked before any work: arrays, and the first of a stream."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae import random
 from tfvae.data import Examples
 from tfvae.layers.support import Support
+from tfvae.records import Records
 
 if TYPE_CHECKING:
     from tfvae.layers.base import DistributionLayer
-
-BATCH_SIZE = 128
-"""The default for arrays, unlike Keras's 32: a small VAE on few examples a step is slow."""
-
-DEVICE_BYTES = 4 << 30
-"""Arrays larger than this stream through the input pipeline instead of staying on the device."""
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayFeed:
-    """Examples in memory, in an order that is a pure function of seed and step.
-
-    Args:
-        examples: the data.
-        batch_size: examples in a step; the last step of an epoch takes what is left.
-        seed: of the order and of the binarisation.
-        shuffle: a new permutation every epoch, or the order of the arrays.
-    """
-
-    examples: Examples
-    batch_size: int
-    seed: int
-    shuffle: bool = True
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise ValueError(
-                "Expected `batch_size` to be a whole number of at least 1. "
-                f"Received: batch_size={self.batch_size!r}."
-            )
-
-    @property
-    def steps(self) -> int:
-        """Steps in an epoch."""
-        return math.ceil(len(self.examples) / self.batch_size)
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What a traced loop depends on beside the shapes of its arguments."""
-        return (len(self.examples), self.examples.binarize, self.seed)
-
-    def tensors(self) -> tuple[tf.Tensor, ...]:
-        """Return x, and y and weight where there are any, as tensors."""
-        x, y, weight = keras_arguments(self.examples)
-        if self.examples.binarize == "dynamic":
-            x = self.examples.x  # Drawn afresh every step.
-        return tuple(tf.constant(array) for array in (x, y, weight) if array is not None)
-
-    def batch(
-        self, tensors: tuple[tf.Tensor, ...], rows: tf.Tensor, step: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        """Gather the rows of one step as Keras's (x,), (x, y) or (x, y, sample_weight)."""
-        x, *rest = (tf.gather(tensor, rows) for tensor in tensors)
-        if self.examples.binarize == "dynamic":
-            bits = random.words(random.fold(self.seed, random.BINARIZE, step), tf.shape(x))
-            x = tf.cast(tf.cast(random.noise_from_words("uniform", bits), x.dtype) < x, x.dtype)
-        return (x, *rest)
-
-    def order(self, step: tf.Tensor) -> tf.Tensor:
-        """Return the order of the epoch that starts at a step, [N]."""
-        order = tf.range(len(self.examples))
-        if not self.shuffle:
-            return order
-        seed = random.fold(self.seed, random.SHUFFLE, step)
-        return tf.random.experimental.stateless_shuffle(order, seed)
-
-    def batches(self, start: int) -> tf.data.Dataset:
-        """Return an endless dataset of batches, gathered whole in the input pipeline.
-
-        For what does not stay on the device, and for distribution strategies.
-        """
-        tensors = self.tensors()
-
-        def epoch(index: tf.Tensor) -> tf.data.Dataset:
-            first = start + index * self.steps
-            rows = tf.data.Dataset.from_tensor_slices(self.order(first)).batch(self.batch_size)
-            return rows.enumerate(first)
-
-        return _endless(epoch).map(
-            lambda step, rows: self.batch(tensors, rows, step), num_parallel_calls=tf.data.AUTOTUNE
-        )
-
-    def chunks(self, start: int, chunk: int) -> tf.data.Dataset:
-        """Return an endless dataset of chunks of steps.
-
-        Args:
-            start: the model's step counter where training starts or resumes. The order of an
-                epoch depends on the step at its start, so a resumed run sees what an
-                uninterrupted one would.
-            chunk: steps in a chunk, K.
-
-        Returns:
-            Elements (rows [K, batch_size], count, tail [r], last): run the first `count` rows,
-            then, in the last chunk of an epoch, the tail of r < batch_size examples.
-        """
-        batch = self.batch_size
-        full = len(self.examples) // batch
-        number = math.ceil(self.steps / chunk)
-        counts = [min(chunk, full - chunk * i) for i in range(number)]
-        last = [i == number - 1 for i in range(number)]
-        padding = (number * chunk - full) * batch
-
-        def epoch(index: tf.Tensor) -> tf.data.Dataset:
-            order = self.order(start + index * self.steps)
-            rows = tf.pad(order[: full * batch], [[0, padding]])
-            tail = tf.tile(order[None, full * batch :], [number, 1])
-            return tf.data.Dataset.from_tensor_slices(
-                (tf.reshape(rows, [number, chunk, batch]), counts, tail, last)
-            )
-
-        return _endless(epoch)
-
-
-def _endless(epoch: Callable[[tf.Tensor], tf.data.Dataset]) -> tf.data.Dataset:
-    dataset = tf.data.Dataset.counter().flat_map(epoch)
-    infinite = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    return dataset.apply(infinite).prefetch(2)
 
 
 def is_arrays(x: Any) -> bool:
@@ -142,9 +25,34 @@ def is_arrays(x: Any) -> bool:
     return isinstance(x, np.ndarray | Examples | list) or tf.is_tensor(x)
 
 
-def stays_on_device(examples: Examples) -> bool:
-    """Say whether examples are held on the device in training."""
-    return examples.x.nbytes <= DEVICE_BYTES and not tf.distribute.has_strategy()
+def is_indexed(x: Any) -> bool:
+    """Say whether `x` is data that we know the size of and read in an order of our own."""
+    return is_arrays(x) or isinstance(x, Records)
+
+
+def accepted(
+    likelihood: DistributionLayer, x: Any, y: Any = None, weight: Any = None, argument: str = "x"
+) -> Examples | Records:
+    """Return arrays as Examples, or Records, that a likelihood can explain.
+
+    Raises:
+        ValueError: as :func:`examples`; of Records, the first examples are looked at.
+        TypeError: for labels or weights beside Records, which bring their own.
+    """
+    if not isinstance(x, Records):
+        return examples(likelihood, x, y, weight, argument)
+    if y is not None or weight is not None:
+        raise TypeError(
+            f"Expected no `y` or `sample_weight` beside the records in `{argument}`: they hold "
+            "their labels. Convert the data with them."
+        )
+    examples(likelihood, x.take(min(len(x), 64)), argument=argument)
+    return x
+
+
+def fixed(given: Examples) -> Examples:
+    """Return examples whose binarisation is drawn."""
+    return replace(given, x=given.values(), binarize="none")
 
 
 def examples(

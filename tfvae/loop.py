@@ -1,109 +1,187 @@
-"""Steps of training as one compiled loop; what stops it, and what it tells callbacks.
+"""Steps of training as one compiled loop, and what stops it.
 
 Keras feeds a model batch by batch through an input pipeline, which for a small VAE costs more
-than the arithmetic. Here arrays stay on the device, an epoch is a permutation, and a chunk of
-steps (gather rows, binarise, differentiate, update) runs as one ``tf.while_loop``, compiled by
+than the arithmetic. Here arrays stay on the device, a pass over them is a permutation, and a chunk
+of steps (gather rows, binarise, differentiate, update) runs as one ``tf.while_loop``, compiled by
 XLA where that pays. Callbacks and progress run between chunks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-TrainFunction = Callable[[Iterator[Any]], dict[str, tf.Tensor]]
+from tfvae.feeds import Block, Feed, Preparation
+
+Take = Callable[[tuple[tf.Tensor | None, ...]], tf.Tensor]
+"""Takes a step on (x, y, weight) and returns whether it was good."""
 
 
 class NonFiniteError(FloatingPointError):
     """A loss or gradient became NaN or infinite; the weights are those of the last good step."""
 
 
-def compiled_loop(model: Any) -> TrainFunction:
-    """Return Keras's ``train_function`` for a model that is fed by an :class:`ArrayFeed`."""
+class Position(NamedTuple):
+    """Where training is, beside the weights: all that it takes to go on as if never stopped.
+
+    Attributes:
+        epoch: completed epochs.
+        step: steps taken of the running one.
+        start: the model's step counter when the running pass over the data began; None where
+            training begins with a new one.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    start: int | None = None
+
+
+def compiled_steps(
+    take: Take, counter: keras.Variable, prepare: Preparation, *, xla: bool, eager: bool = False
+) -> Callable[[Block, int], bool]:
+    """Return a function that runs the first n steps of a block, as one loop on the device.
+
+    It returns whether all of them were good; the loop ends with the first that is not.
+
+    Args:
+        take: takes one step.
+        counter: the model's step counter, of which binarisation is a function.
+        prepare: makes what the model sees of what is stored.
+        xla: compile the loop.
+        eager: run it in Python, for debugging.
+    """
 
     def run(
-        tensors: tuple[tf.Tensor, ...], rows: tf.Tensor, count: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        feed = model.feed
-        assert feed is not None
-
-        def unfinished(index: tf.Tensor, good: tf.Tensor) -> tf.Tensor:
-            return tf.logical_and(index < count, good)
+        tensors: tuple[tf.Tensor, ...],
+        order: tf.Tensor | None,
+        first: tf.Tensor,
+        stop: tf.Tensor,
+        size: int,
+    ) -> tf.Tensor:
+        def gathered(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            if order is None:
+                return tuple(_rows(each, index * size, size) for each in tensors)
+            rows = _rows(order, index * size, size)
+            return tuple(tf.gather(each, rows) for each in tensors)
 
         def one_step(index: tf.Tensor, good: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            data = feed.batch(tensors, rows[index], model.step.value)
-            return index + 1, model.train_batch(data)
+            data = prepare(gathered(index), tf.convert_to_tensor(counter))
+            return index + 1, take(data)
 
         # One iteration at a time: steps read the weights that the step before them wrote.
-        tf.while_loop(
-            unfinished, one_step, [tf.constant(0), tf.constant(True)], parallel_iterations=1
+        _, good = tf.while_loop(
+            lambda index, good: tf.logical_and(index < stop, good),
+            one_step,
+            [first, tf.constant(True)],
+            parallel_iterations=1,
         )
-        logs: dict[str, tf.Tensor] = model.get_metrics_result()
-        return logs
+        return good
 
-    if not model.run_eagerly:
-        run = tf.function(run, jit_compile=model.jit_compile, autograph=False)
+    if not eager:
+        run = tf.function(run, jit_compile=xla, autograph=False)
 
-    def train_function(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
-        rows, count, tail, last = next(iterator)
-        logs = run(model.feed_tensors, rows, count)
-        # After a step that was not finite the weights stay as they are.
-        if bool(last) and tail.shape[0] and np.isfinite(float(logs["loss"])):
-            logs = run(model.feed_tensors, tail[None], tf.constant(1))
-        return logs
+    def steps(block: Block, count: int) -> bool:
+        first, stop = (tf.constant(n, tf.int32) for n in (block.first, block.first + count))
+        return bool(run(block.tensors, block.order, first, stop, block.size))
 
-    return train_function
+    return steps
 
 
-def guarded(model: Any, train_function: TrainFunction) -> TrainFunction:
-    """Wrap a train function so that a loss that is not finite stops training and says why."""
+def _rows(tensor: tf.Tensor, start: tf.Tensor, size: int) -> tf.Tensor:
+    # A slice of a size that is known, which XLA needs.
+    rest = tensor.shape.rank - 1
+    return tf.slice(tensor, tf.stack([start, *[0] * rest]), [size, *tensor.shape[1:]])
 
-    def checked(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
+
+class LocalSteps:
+    """The steps of a feed on one device, pass after pass, as many at a time as are asked for.
+
+    Args:
+        feed: the data.
+        run: what :func:`compiled_steps` returned.
+        start: the model's step counter when the running pass began.
+        done: steps of it that were taken before.
+        chunk: how many steps will be asked for at a time.
+    """
+
+    def __init__(
+        self, feed: Feed, run: Callable[[Block, int], bool], *, start: int, done: int, chunk: int
+    ) -> None:
+        self.start = start
+        self._feed = feed
+        self._run = run
+        self._chunk = chunk
+        self._blocks = feed.blocks(start, done, chunk)
+        self._block: Block | None = None
+
+    def __call__(self, count: int, step: int) -> bool:
+        """Take `count` steps from the model's step counter on; say whether all were good."""
+        good = True
+        while count and good:
+            block = self._block or next(self._blocks, None)
+            if block is None:
+                self.start, self._blocks = step, self._feed.blocks(step, 0, self._chunk)
+                continue
+            taken = min(count, block.steps)
+            good = self._run(block, taken)
+            left = block.steps - taken
+            self._block = block._replace(first=block.first + taken, steps=left) if left else None
+            count -= taken
+            step += taken
+        return good
+
+
+def diagnosis(step: int, logs: dict[str, float]) -> str:
+    """Say which term of a loss broke at a step."""
+    broken = [name for name in ("log_likelihood", "kl") if not np.isfinite(logs.get(name, 0.0))]
+    cause = f"its {' and '.join(broken)} is" if broken else "its gradient is"
+    return (
+        f"Training stopped at step {step + 1}: {cause} NaN or infinite. The "
+        "weights are those of the last good step. Try a lower learning rate, "
+        "`clipnorm=` in the optimizer, or scaling the data; check the data for extreme values. "
+        'compile(nonfinite="skip") leaves such steps out.'
+    )
+
+
+def guarded(model: Any, train_function: Callable[[Iterator[Any]], Any]) -> Callable[..., Any]:
+    """Wrap Keras's train function so that a loss that is not finite stops training and says why."""
+
+    def checked(iterator: Iterator[Any]) -> Any:
         logs = train_function(iterator)
         if not np.isfinite(float(logs["loss"])):
-            raise NonFiniteError(_diagnosis(model, logs))
+            numbers = {name: float(value) for name, value in logs.items()}
+            raise NonFiniteError(diagnosis(int(model.step.numpy()), numbers))
         return logs
 
     return checked
 
 
-def _diagnosis(model: Any, logs: dict[str, tf.Tensor]) -> str:
-    broken = [
-        name for name in ("log_likelihood", "kl") if not np.isfinite(float(logs.get(name, 0.0)))
-    ]
-    cause = f"its {' and '.join(broken)} is" if broken else "its gradient is"
-    return (
-        f"Training stopped at step {int(model.step.numpy()) + 1}: {cause} NaN or infinite. The "
-        "weights are those of the last good step. Try a lower learning rate, "
-        "`clipnorm=` in the optimizer, or scaling the data; check the data for extreme values."
-    )
+CHUNK = 32
+"""Steps between callbacks where ``compile(steps_per_execution="auto")`` leaves it to us."""
 
 
-class BoundedCallbacks(keras.callbacks.CallbackList):
-    """Keras's callback list, told of no step beyond the epoch's last.
+def longest_chunk(callbacks: Any) -> int:
+    """Return how many steps may pass between two calls of callbacks.
 
-    Keras counts whole chunks, so the last chunk of an epoch would overshoot the progress bar.
+    A callback class that is not Keras's own and acts on batches hears of every one, unless it
+    says otherwise: with ``steps_between``, how many steps at most, or None for any number.
     """
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Call the callbacks with the index of the last step that ran."""
-        super().on_train_batch_end(min(batch, self.params["steps"] - 1), logs)
-
-
-def hears_batches(callbacks: Any) -> bool:
-    """Say whether a callback class that is not Keras's own acts on training batches."""
     given = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
     base = keras.callbacks.Callback
-    return any(
-        getattr(type(callback), hook) is not getattr(base, hook)
-        for callback in given
-        if isinstance(callback, base) and not type(callback).__module__.startswith("keras.")
-        for hook in ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
-    )
+    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    longest = CHUNK
+    for callback in given:
+        foreign = isinstance(callback, base) and not type(callback).__module__.startswith("keras.")
+        if foreign and any(
+            getattr(type(callback), hook) is not getattr(base, hook) for hook in hooks
+        ):
+            between = getattr(callback, "steps_between", 1)
+            longest = longest if between is None else min(longest, between)
+    return longest
 
 
 def xla_pays(*networks: keras.layers.Layer) -> bool:

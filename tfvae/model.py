@@ -13,11 +13,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae import adapters, feeds, layers, random  # noqa: F401, Keras finds what is imported
+from tfvae import adapters, intake, layers, random  # noqa: F401, Keras finds what is imported
 from tfvae.checks import check_network, check_slots
 from tfvae.data import Examples
-from tfvae.feeds import shape_message
-from tfvae.generation import Generative, compiled, in_batches, row_seeds
+from tfvae.generation import Generative, check_conditions, compiled, in_batches, row_seeds
+from tfvae.intake import shape_message
 from tfvae.layers.base import DistributionLayer
 from tfvae.layers.kl import has_closed_form
 from tfvae.objectives import ELBO, Objective, check_samples
@@ -146,6 +146,7 @@ class VAE(Generative, TraceModel):
         mask: tf.Tensor | None = None,
         weight: tf.Tensor | None = None,
         training: bool = False,
+        position: tf.Tensor | None = None,
         noise: tf.Tensor | None = None,
     ) -> Trace:
         """Pass a batch through the model.
@@ -159,6 +160,8 @@ class VAE(Generative, TraceModel):
             mask: 1 where a value of the target was observed, broadcastable to it.
             weight: weights of the examples, [B].
             training: passed to the networks (Dropout, BatchNormalization).
+            position: index of the first example in a larger batch, of which this is a part and
+                whose noise it is to have.
             noise: the posterior's base noise, [S, B, *noise_shape], in place of `samples` and
                 `seed`.
 
@@ -176,9 +179,10 @@ class VAE(Generative, TraceModel):
         if noise is None and layer.noise is not None:
             batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
             noise = random.noise(
-                layer.noise, seed, samples, batch, layer.noise_shape, layer.choices
+                layer.noise, seed, samples, batch, layer.noise_shape, layer.choices, position
             )
         if noise is None:
+            seed = seed if position is None else random.fold(seed, position)
             posterior = layer(params)
             z = posterior.sample(samples, seed=tf.cast(random.as_seed(seed), tf.int32))
         else:
@@ -192,7 +196,7 @@ class VAE(Generative, TraceModel):
             weight=weight,
             training=training,
             step=tf.convert_to_tensor(self.step),
-            dataset_size=None if self.feed is None else len(self.feed.examples),
+            dataset_size=self.dataset_size,
         )
 
     def reconstruct(self, x: tf.Tensor) -> tf.Tensor:
@@ -243,9 +247,11 @@ class VAE(Generative, TraceModel):
         check_samples(samples)
         if obstacle := self.score_obstacle():
             raise ValueError(obstacle)
-        examples = feeds.examples(self.likelihood, x, condition)
+        examples = intake.examples(self.likelihood, x, condition)
         self.check_condition(examples, "vae.score(x, condition=c)")
         values, given = examples.values(), examples.y if self.prior.conditional else None
+        if given is not None:
+            check_conditions(self.prior, len(values), given)
         rows = row_seeds(len(values) if seeds is None else None, seed, seeds)
         if len(rows) != len(values):
             raise ValueError(

@@ -29,6 +29,7 @@ Noise = Literal["normal", "uniform", "coin"]
 # Streams keep the draws of one seed apart: two uses of a seed never share a word.
 LATENT, OBSERVATION, PRIOR, BINARIZE, SHUFFLE, TEST, POSTERIOR = range(7)
 
+_PHILOX = 1  # TensorFlow's number for the algorithm
 _ROUNDS = 10
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -86,14 +87,43 @@ def as_seed(seed: tf.Tensor | Sequence[int] | int) -> tf.Tensor:
     return tensor
 
 
-def words(seed: tf.Tensor | Sequence[int] | int, shape: Sequence[int | tf.Tensor]) -> tf.Tensor:
+def words(
+    seed: tf.Tensor | Sequence[int] | int,
+    shape: Sequence[int | tf.Tensor] | tf.Tensor,
+    start: tf.Tensor | int | None = None,
+) -> tf.Tensor:
     """Return uint32 words of the given shape: the bits that training noise is made of.
 
     Filled in row-major order, so a batch of 3 gets the first three rows of a batch of 100.
+
+    Args:
+        seed: an integer or a seed of shape [2].
+        shape: of the words.
+        start: how many words of the seed's stream to leave out, so that a part of a batch can be
+            drawn by itself; None draws from the beginning.
+
+    Example:
+        >>> whole = words(0, [5, 3])
+        >>> bool(tf.reduce_all(words(0, [2, 3], start=3 * 3) == whole[3:]))
+        True
     """
-    return tf.random.stateless_uniform(
-        shape, as_seed(seed), minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    if start is None:
+        return tf.random.stateless_uniform(
+            shape, as_seed(seed), minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+        )
+    # One count of the Philox counter is four words.
+    start = tf.cast(start, tf.int64)
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=as_seed(seed))
+    blocks = tf.cast(start // 4, tf.uint64)
+    size = tf.reduce_prod(tf.cast(tf.convert_to_tensor(shape), tf.int64))
+    drawn = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[size + 4],
+        key=key,
+        counter=counter + tf.stack([blocks, tf.zeros_like(blocks)]),
+        alg=_PHILOX,
+        dtype=tf.uint32,
     )
+    return tf.reshape(drawn[start % 4 :][:size], shape)
 
 
 def row_words(seed: tf.Tensor, count: int, stream: int) -> tf.Tensor:
@@ -207,14 +237,18 @@ def noise(
     batch: int | tf.Tensor,
     event_shape: Sequence[int],
     choices: int = 0,
+    position: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Draw training noise: float32 [samples, batch, *event_shape].
 
     Example b's noise depends on the seed and b, not on how large the batch is. The first
-    `choices` values of each example are uniform, whatever the kind of the others.
+    `choices` values of each example are uniform, whatever the kind of the others. `position` is
+    the index of the first example in a larger batch, of which this is a part.
     """
     draws = math.prod(event_shape)
-    bits = words(seed, [batch, samples, word_count(kind, draws, choices)])
+    each = word_count(kind, draws, choices)
+    start = None if position is None else tf.cast(position, tf.int64) * (samples * each)
+    bits = words(seed, [batch, samples, each], start)
     values = _flat_noise(kind, bits, draws, choices)
     return tf.reshape(tf.transpose(values, [1, 0, 2]), [samples, batch, *event_shape])
 

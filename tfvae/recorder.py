@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +15,16 @@ from tfvae import files
 from tfvae.run_config import CONFIG, RunConfig
 
 if TYPE_CHECKING:
+    from tfvae.checkpoints import Checkpoint
     from tfvae.data import Dataset
     from tfvae.progress import Progress
 
 ENVIRONMENT, STATUS = "environment.json", "status.json"
 HISTORY, TABLE, MODEL = "history.json", "history.csv", "model.keras"
 EVALUATION = "evaluation.json"
+CHECKPOINTS, TENSORBOARD, BEST = "checkpoints", "tensorboard", "best.npz"
 FILES = (CONFIG, ENVIRONMENT, STATUS, HISTORY, TABLE, MODEL, EVALUATION)
+FOLDERS = (CHECKPOINTS, TENSORBOARD)
 
 # Saving may take this share of the time; of epochs that are shorter, some are not saved but held
 # in memory, until one is or until training stops.
@@ -38,13 +42,26 @@ class Recorder:
         folder: the run folder, which exists.
         config: of the run.
         model: compiled, with an optimizer that is built.
+        checkpoint: saves and restores what it takes to resume.
+        writes: whether this process writes files: of several workers one does.
     """
 
-    def __init__(self, folder: Path, config: RunConfig, model: tfvae.VAE) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: RunConfig,
+        model: tfvae.VAE,
+        checkpoint: Checkpoint,
+        *,
+        writes: bool = True,
+    ) -> None:
         self.folder = folder
         self.config = config
         self.model = model
+        self.checkpoint = checkpoint
+        self.writes = writes
         self.history: dict[str, list[float]] = {}
+        self.message = ""
         self.started = self.epoch_started = time.monotonic()
         self.saved_at = 0.0
         self.saving_took = math.inf
@@ -55,8 +72,17 @@ class Recorder:
         """Completed epochs."""
         return len(self.history.get("loss", ()))
 
+    def resume(self, history: Mapping[str, list[float]]) -> None:
+        """Go on after the epochs of the newest checkpoint, with the history up to there."""
+        done = self.checkpoint.completed_epochs()
+        self.history = {name: list(values[:done]) for name, values in history.items()}
+        if self.writes:
+            files.replace_text(self.folder / CONFIG, self.config.to_json())
+
     def start(self, dataset: Dataset) -> None:
         """Write the folder as it is before the first epoch."""
+        if not self.writes:
+            return
         import tensorflow as tf
 
         environment = files.environment() | {
@@ -74,6 +100,8 @@ class Recorder:
         # A folder is a run once it has a configuration: it is removed first and written last.
         for name in (CONFIG, EVALUATION):
             (self.folder / name).unlink(missing_ok=True)
+        for name in FOLDERS:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
         try:
             self._save()
             self._write_history()
@@ -85,15 +113,20 @@ class Recorder:
                 (self.folder / name).unlink(missing_ok=True)
             raise
 
-    def fit(self, dataset: Dataset, progress: Progress | None) -> None:
-        """Train, and leave the folder true however that ends."""
+    def fit(self, dataset: Dataset, progress: Progress | None, *others: Any) -> None:
+        """Train, with other callbacks too, and leave the folder true however that ends."""
         import keras
 
-        callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=self.end_epoch)]
+        # The history first: a checkpoint is never of an epoch that it does not know.
+        callbacks = [
+            keras.callbacks.LambdaCallback(on_epoch_end=self.end_epoch), self.checkpoint, *others
+        ]  # fmt: skip
         if progress is not None:
             callbacks.append(
                 keras.callbacks.LambdaCallback(
-                    on_train_batch_end=progress.step, on_epoch_end=progress.epoch
+                    on_epoch_begin=progress.begin,
+                    on_train_batch_end=progress.step,
+                    on_epoch_end=progress.epoch,
                 )
             )
         self.started = self.epoch_started = time.monotonic()
@@ -105,6 +138,7 @@ class Recorder:
                 validation_data=dataset.validation,
                 verbose=0,
                 callbacks=callbacks,
+                initial_epoch=self.epochs,
             )
             if self.config.fit_prior != "none":
                 self._settle()
@@ -128,7 +162,7 @@ class Recorder:
                 self._write_status("failed", f"{type(error).__name__}: {error}")
             raise
         self._settle()
-        self._write_status("complete")
+        self._write_status("complete", self.message)
 
     def end_epoch(self, _epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Record an epoch."""
@@ -136,6 +170,7 @@ class Recorder:
         row = {name: float(value) for name, value in (logs or {}).items()}
         row["seconds"] = round(now - self.epoch_started, 3)
         history = {name: [*self.history.get(name, ()), value] for name, value in row.items()}
+        # Of several workers all read, for some variables are sums over them; one writes.
         weights = [variable.numpy() for variable in self._variables()]
         # At once, so that a Ctrl-C here keeps a history and weights of the same epoch.
         self.history, self.unsaved = history, weights
@@ -144,11 +179,26 @@ class Recorder:
             self._save()
         self._write_history()
         self._write_status("running")
+        self._stop_early()
+
+    def _stop_early(self) -> None:
+        """Stop where nothing has become better for long: a function of the history alone."""
+        name = "val_elbo" if "val_elbo" in self.history else "val_loss"
+        watched = self.history.get(name, [])
+        if self.config.patience is None or not watched:
+            return
+        sign = 1.0 if name == "val_elbo" else -1.0
+        best = max(range(len(watched)), key=lambda epoch: sign * watched[epoch])
+        if len(watched) - 1 - best >= self.config.patience:
+            self.model.stop_training = True
+            self.message = f"stopped early: {name} was best in epoch {best + 1}"
 
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def _save(self) -> None:
+        if not self.writes:
+            return
         before = time.monotonic()
         files.replace(self.folder / MODEL, self.model.save)
         self.unsaved = None
@@ -165,6 +215,8 @@ class Recorder:
         self._write_history()
 
     def _write_history(self) -> None:
+        if not self.writes:
+            return
         columns = {
             name: [value if math.isfinite(value) else None for value in values]
             for name, values in self.history.items()
@@ -176,6 +228,8 @@ class Recorder:
         files.replace_text(self.folder / TABLE, text)
 
     def _write_status(self, status: str, message: str = "") -> None:
+        if not self.writes:
+            return
         files.replace_json(
             self.folder / STATUS,
             {
@@ -189,4 +243,7 @@ class Recorder:
 
     def _kept(self) -> str:
         done = f"{self.epochs} of {self.config.epochs} epochs"
-        return f"{done} completed; model and history are kept in {self.folder}."
+        return (
+            f"{done} completed; model and history are kept in {self.folder}. "
+            f"Go on with: tfvae train --resume {self.folder}"
+        )

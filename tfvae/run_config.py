@@ -16,6 +16,13 @@ from tfvae.export.errors import did_you_mean
 CONFIG = "config.json"
 PRIORS = ("none", "mixture", "flow", "normal", "vae")
 """What can be fitted after training; all but the first are families of `tfvae.expost`."""
+SCHEDULES = ("constant", "cosine", "linear")
+"""How the learning rate falls."""
+WEIGHTS = ("last", "best", "ema")
+"""Of a run: those that training ended with, those of the best epoch, or moving averages."""
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
+SLOTS = ("encoder", "decoder", "prior", "posterior", "likelihood")
+"""What can be frozen, or have a learning rate of its own."""
 
 
 class RunError(ValueError):
@@ -34,7 +41,20 @@ class RunConfig:
         validation: how much of the training data to hold out: a fraction, a count, or 0.
         epochs: passes over the data.
         batch_size: examples in a step.
-        learning_rate: Adam's.
+        learning_rate: Adam's, the largest.
+        schedule: how it falls to 0 over the training: ``"constant"`` (it does not), ``"cosine"``
+            or ``"linear"``.
+        warmup: steps in which it rises to the largest.
+        clip_norm: gradients of a larger global norm are scaled down; None leaves them.
+        accumulate: steps whose gradients are averaged for one update.
+        ema: momentum of moving averages of the weights, such as 0.999; None keeps none.
+        freeze: slots that are not trained.
+        slot_rates: factors on the learning rate, by slot, as in ``{"prior": 0.1}``.
+        patience: stop after so many epochs without a better validation ELBO (loss, where there is
+            no ELBO); None never does.
+        nonfinite: ``"stop"`` at a step whose loss or gradient is NaN or infinite, or ``"skip"`` it.
+        precision: Keras's dtype policy: ``"float32"``, ``"mixed_bfloat16"``, ``"mixed_float16"`` or
+            ``"float64"``. Distributions never fall below float32.
         seed: of weights, noise, data order, validation split and binarisation.
         fit_prior: the family of a prior to fit to the encoded training data afterwards, one of
             ``"mixture"``, ``"flow"``, ``"normal"`` and ``"vae"``; ``"none"`` keeps the model's.
@@ -58,6 +78,16 @@ class RunConfig:
     epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 1e-3
+    schedule: str = "constant"
+    warmup: int = 0
+    clip_norm: float | None = None
+    accumulate: int = 1
+    ema: float | None = None
+    freeze: tuple[str, ...] = ()
+    slot_rates: dict[str, float] = field(default_factory=dict)
+    patience: int | None = None
+    nonfinite: str = "stop"
+    precision: str = "float32"
     seed: int = 0
     fit_prior: str = "none"
     options: dict[str, Any] = field(default_factory=dict)
@@ -68,19 +98,36 @@ class RunConfig:
         _check(self, "data", isinstance(self.data, str) and self.data.strip(), "a name or a path")
         from tfvae.data import Binarize
 
-        known = get_args(Binarize)
-        near = did_you_mean(self.binarize, known)
-        _check(self, "binarize", self.binarize in known, f"one of {', '.join(known)}", near)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        for name, known in (
+            ("binarize", get_args(Binarize)),
+            ("schedule", SCHEDULES),
+            ("nonfinite", ("stop", "skip")),
+            ("precision", PRECISIONS),
+            ("fit_prior", PRIORS),
+        ):
+            value = getattr(self, name)
+            expected = f"one of {', '.join(known)}"
+            _check(self, name, value in known, expected, did_you_mean(str(value), known))
+        for name, least in (
+            *(("epochs", 1), ("batch_size", 1), ("seed", 0)),
+            *(("warmup", 0), ("accumulate", 1), ("patience", 1)),
+        ):
             value = getattr(self, name)
             good = type(value) is int and least <= value < 2**63
-            _check(self, name, good, f"a whole number of at least {least}")
+            optional = name == "patience" and value is None
+            _check(self, name, good or optional, f"a whole number of at least {least}")
         rate = _number(self.learning_rate)
         _check(self, "learning_rate", rate is not None and rate > 0, "a positive number")
-        scale = None if self.scale is None else _number(self.scale)
-        _check(self, "scale", self.scale is None or bool(scale and scale > 0), "a positive number")
-        near = did_you_mean(self.fit_prior, PRIORS)
-        _check(self, "fit_prior", self.fit_prior in PRIORS, f"one of {', '.join(PRIORS)}", near)
+        for name, good in (
+            ("scale", lambda number: number > 0),
+            ("clip_norm", lambda number: number > 0),
+            ("ema", lambda number: 0 < number < 1),
+        ):
+            value = getattr(self, name)
+            number = _number(value)
+            expected = "a number between 0 and 1" if name == "ema" else "a positive number"
+            _check(self, name, value is None or (number is not None and good(number)), expected)
+        self._check_slots()
         held_out = _number(self.validation)
         _check(
             self,
@@ -88,8 +135,26 @@ class RunConfig:
             held_out is not None and held_out >= 0 and (held_out < 1 or held_out.is_integer()),
             "a fraction in [0, 1) or a whole number of examples",
         )
+        if self.patience is not None:
+            _check(self, "patience", self.validation, "used with `validation`, which it watches")
         _check(self, "options", isinstance(self.options, dict), "the model's arguments by name")
         object.__setattr__(self, "options", _checked_options(self.model, self.options))
+
+    def _check_slots(self) -> None:
+        slots, rates = self.freeze, self.slot_rates
+        listed = isinstance(slots, list | tuple)
+        _check(self, "freeze", listed, "slots: " + ", ".join(SLOTS))
+        object.__setattr__(self, "freeze", tuple(slots))
+        _check(self, "slot_rates", isinstance(rates, dict), "factors by slot")
+        for name, given in (("freeze", slots), ("slot_rates", rates)):
+            for slot in given:
+                near = did_you_mean(str(slot), SLOTS)
+                _check(self, name, slot in SLOTS, "of the slots " + ", ".join(SLOTS), near)
+        for slot, factor in rates.items():
+            number = _number(factor)
+            good = number is not None and number > 0
+            _check(self, "slot_rates", good, "positive factors; `freeze` is for 0")
+            _check(self, "slot_rates", slot not in slots, f"of slots that train; {slot} is frozen")
 
     def resolved(self, fingerprint: str | None = None) -> RunConfig:
         """Return the same with all defaults of the model and an absolute path of the data."""

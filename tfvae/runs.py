@@ -8,6 +8,8 @@
       status.json        running, complete, interrupted or failed, after how many epochs
       history.csv  history.json    the terms of each epoch
       model.keras        the model, optimizer included
+      checkpoints/       all that it takes to resume, at the last moments; the best epoch's weights
+      tensorboard/       if asked for
 
 Every file is replaced whole, as epochs are completed, so the folder can be loaded at any moment
 of training and after a Ctrl-C. Nothing here imports TensorFlow before a model is built.
@@ -15,32 +17,43 @@ of training and after a Ctrl-C. Nothing here imports TensorFlow before a model i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
-import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tfvae
-from tfvae import files, options, startup
+from tfvae import files, startup
 from tfvae.export.errors import did_you_mean
 from tfvae.recorder import (
+    BEST,
+    CHECKPOINTS,
     ENVIRONMENT,
     EVALUATION,
-    FILES,
     HISTORY,
     MODEL,
     STATUS,
+    TENSORBOARD,
     Interrupted,
     Recorder,
 )
-from tfvae.run_config import CONFIG, RunConfig, RunError, read_text
+from tfvae.run_config import CONFIG, WEIGHTS, RunConfig, RunError, read_text
+from tfvae.run_setup import (
+    build,
+    check_target,
+    default_folder,
+    load_data,
+    steps_per_epoch,
+    summary,
+)
 
 if TYPE_CHECKING:
+    from tfvae.cluster import Strategy
     from tfvae.data import Dataset
 
 __all__ = [
@@ -51,6 +64,7 @@ __all__ = [
     "RunError",
     "build",
     "check_target",
+    "resume",
     "train",
 ]
 
@@ -122,10 +136,48 @@ class Run:
                 f"Expected {STATUS} and {HISTORY} of a run in {path}. They are damaged: {error!r}."
             ) from error
 
-    def model(self) -> tfvae.VAE:
-        """Load the model, optimizer included."""
+    def model(self, weights: str = "last") -> tfvae.VAE:
+        """Load the model, optimizer included.
+
+        Args:
+            weights: ``"last"``; ``"best"``, those of the epoch with the best validation ELBO;
+                or ``"ema"``, the moving averages of the last ones.
+
+        Raises:
+            RunError: if the run has no such weights.
+        """
+        if weights not in WEIGHTS:
+            raise RunError(
+                f"Expected `weights` to be one of {', '.join(WEIGHTS)}. "
+                f"Received: weights={weights!r}.{did_you_mean(weights, WEIGHTS)}"
+            )
+        best = self.path / CHECKPOINTS / BEST
+        if weights != "last" and self.config.fit_prior != "none":
+            raise RunError(
+                f"Expected a run with the prior that it was trained with. Received: {self.path}, "
+                f"whose prior was fitted to its last weights; weights={weights!r} have none."
+            )
+        if weights == "best" and not best.is_file():
+            raise RunError(
+                f"Expected a run with a best epoch. Received: {self.path}, which has none: it was "
+                "trained without --validation."
+            )
+        if weights == "ema" and self.config.ema is None:
+            raise RunError(
+                f"Expected a run that keeps averages of its weights. Received: {self.path}, "
+                "which was trained without --ema."
+            )
         startup.import_tensorflow()
-        return tfvae.load_model(self.path / MODEL)
+        model = tfvae.load_model(self.path / MODEL)
+        if weights == "best":
+            from tfvae import checkpoints
+
+            checkpoints.restore(model, best)
+        elif weights == "ema":
+            with model.averaged():
+                averages = model.get_weights()
+            model.set_weights(averages)
+        return model
 
     def data(self, source: str | None = None) -> Dataset:
         """Load the data of the run, split and binarised as in it.
@@ -137,7 +189,7 @@ class Run:
             DataError: if it cannot be read, or is not the data of the run.
         """
         config = self.config
-        return _load(config if source is None else dataclasses.replace(config, data=source))
+        return load_data(config if source is None else dataclasses.replace(config, data=source))
 
 
 def train(
@@ -146,16 +198,30 @@ def train(
     *,
     overwrite: bool = False,
     verbose: bool = True,
+    resume: bool = False,
+    checkpoint_every: int | None = None,
+    keep: int = 2,
+    device: str | None = None,
+    strategy: Strategy = "none",
+    tensorboard: bool = False,
 ) -> Run:
     """Train a model and leave a run folder.
 
-    The same configuration gives the same weights on the same machine.
+    The same configuration gives the same weights on the same machine, interrupted and resumed or
+    not. Of several workers the first writes, and all need to see the folder.
 
     Args:
         config: what to train, on what.
         out: the run folder; ``runs/<model>-<data>-<time>`` by default.
         overwrite: replace a run that is there.
         verbose: show progress, on standard error.
+        resume: go on with the run in `out` from its newest checkpoint; see :func:`resume`.
+        checkpoint_every: steps between checkpoints; at the end of epochs by default.
+        keep: how many checkpoints to keep, beside the best.
+        device: as ``"cpu"``, ``"gpu"`` or ``"gpu:0,1"``; whatever there is by default.
+        strategy: ``"none"``, ``"mirrored"`` over the devices of this machine, or
+            ``"multiworker"`` over those that ``TF_CONFIG`` names.
+        tensorboard: write for TensorBoard, into the run folder.
 
     Returns:
         The run.
@@ -173,120 +239,117 @@ def train(
         >>> run.model().generate(3).mean.shape  # doctest: +SKIP
         TensorShape([3, 8, 8, 1])
     """
+    from tfvae import cluster, devices
     from tfvae.progress import announce, show_progress
 
-    folder = check_target(out if out is not None else _default_folder(config), overwrite=overwrite)
-    with files.claimed(folder):
+    workers = cluster.check() if strategy == "multiworker" else None
+    chief = workers is None or (workers.kind, workers.index) == (workers.leader, 0)
+    folder = Path(out if out is not None else default_folder(config))
+    if chief and not resume:
+        check_target(folder, overwrite=overwrite)
+    devices.check(device)
+    with files.claimed(folder) if chief else contextlib.nullcontext():
         # Cheap things first: importing TensorFlow takes seconds.
-        dataset = _load(config)
+        dataset = load_data(config)
         config = config.resolved(dataset.fingerprint)
-        if verbose:
-            announce(_summary(config, dataset))
-        model = build(config, dataset)
-        recorder = Recorder(folder, config, model)
-        recorder.start(dataset)
-    steps = math.ceil(len(dataset.train) / config.batch_size)
-    with show_progress(config.epochs, steps, verbose) as progress:
-        recorder.fit(dataset, progress)
+        if verbose and chief:
+            announce(summary(config, dataset))
+        startup.import_tensorflow()
+        import keras
+
+        devices.prepare(device, keras.config.dtype_policy().name)
+        with cluster.strategy(strategy).scope():
+            recorder, others = _prepared(
+                config, dataset, folder, chief, resume, checkpoint_every, keep, tensorboard
+            )
+            steps = steps_per_epoch(config, dataset)
+            shown = verbose and chief
+            with (
+                show_progress(config.epochs, steps, shown, len(dataset.train)) as progress,
+                cluster.translated(),
+            ):
+                recorder.fit(dataset, progress, *others)
     return Run.load(folder)
 
 
-def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Return the folder to train into, or say why it cannot be.
+def _prepared(
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    chief: bool,
+    resume: bool,
+    checkpoint_every: int | None,
+    keep: int,
+    tensorboard: bool,
+) -> tuple[Recorder, list[Any]]:
+    """Return what trains and records, its folder written, and further callbacks."""
+    from tfvae.checkpoints import Checkpoint
+
+    model = build(config, dataset)
+    bounded = "elbo" in [metric.name for metric in model.metrics]
+    monitor = "val_elbo" if bounded else "val_loss"
+    checkpoint = Checkpoint(
+        folder / CHECKPOINTS,
+        every=checkpoint_every,
+        keep=keep,
+        monitor=None if dataset.validation is None else monitor,
+        mode="max" if bounded else "min",
+        resume=resume,
+        writes=chief,
+    )
+    others: list[Any] = []
+    if tensorboard and chief:
+        from tfvae.tensorboard import TensorBoard
+
+        others.append(TensorBoard(folder / TENSORBOARD))
+    recorder = Recorder(folder, config, model, checkpoint, writes=chief)
+    if resume:
+        recorder.resume(_read_object(folder / HISTORY))
+    else:
+        recorder.start(dataset)
+    return recorder, others
+
+
+def resume(path: str | os.PathLike[str], *, epochs: int | None = None, **options: Any) -> Run:
+    """Go on with a run that was killed, interrupted or is to be longer.
+
+    It ends with the weights, bit for bit, of a run that was never interrupted: checkpoints hold
+    all state, and everything random is a function of seed and step.
+
+    Args:
+        path: the run folder.
+        epochs: train until so many are completed, if these are more than the run was to have.
+        **options: those of :func:`train`.
+
+    Returns:
+        The run; as it is, where it is complete.
 
     Raises:
-        NotADirectoryError: if it is a file.
-        FileExistsError: if it holds a run that is not to be replaced, or other files.
-        ValueError: if the name is empty.
+        FileNotFoundError: if there is no such run.
+        RunError: for fewer epochs, or more under a schedule that falls towards the last one.
     """
-    if not os.fspath(path).strip():
-        raise RunError(
-            "Expected `out` to name a folder, such as 'runs/m'. Received: an empty name."
-        )
-    folder = Path(path)
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not existing.is_dir():
-        raise NotADirectoryError(
-            f"Expected `out` to be a folder. Received: {folder}, where {existing} is a file."
-        )
-    if existing != folder:
-        return folder
-    if (folder / CONFIG).exists() and (folder / STATUS).exists():
-        if not overwrite:
-            raise FileExistsError(
-                f"Expected `out` to be a new folder. Received: {folder}, which holds a run. "
-                "Choose another folder, or replace that run with --overwrite (overwrite=True)."
+    run = Run.load(path)
+    config = run.config
+    if epochs is not None and epochs != config.epochs:
+        if epochs < config.epochs:
+            raise RunError(
+                f"Expected `epochs` of at least {config.epochs}, which the run was to have. "
+                f"Received: epochs={epochs}."
             )
-    elif foreign := [place.name for place in folder.iterdir() if not _is_ours(place)]:
-        raise FileExistsError(
-            f"Expected `out` to be a new or empty folder. Received: {folder}, which holds "
-            f"{foreign[0]} and is no run. Choose another folder."
-        )
-    return folder
-
-
-def build(config: RunConfig, dataset: Dataset) -> tfvae.VAE:
-    """Build and compile a run's model, and check that the data fits it.
-
-    Raises:
-        ValueError: for options or data that do not fit.
-    """
-    startup.import_tensorflow()
-    import keras
-
-    from tfvae import feeds, zoo
-
-    function = options.find(config.model)
-    arguments = dict(config.options)
-    if "seed" in zoo.parameters(function):
-        arguments["seed"] = config.seed
-    model = function(dataset.train.shape, **arguments)
-    for name in ("train", "validation", "test"):
-        if getattr(dataset, name) is not None:
-            feeds.examples(model.likelihood, getattr(dataset, name), argument=name)
-    model.compile(keras.optimizers.Adam(config.learning_rate))
-    model.optimizer.build(model.trainable_variables)
-    return model
-
-
-def _load(config: RunConfig) -> Dataset:
-    from tfvae import data
-
-    validation = config.validation
-    if config.data in data.sources() and config.data != "digits":
-        startup.import_tensorflow()  # Keras fetches these
-    dataset = data.load(
-        config.data,
-        binarize=config.binarize,  # type: ignore[arg-type]
-        validation=validation if validation < 1 else int(validation),
-        seed=config.seed,
-        scale="auto" if config.scale is None else config.scale,
-    )
-    if config.fingerprint not in (None, dataset.fingerprint):
-        raise data.DataError(
-            f"Expected the data of the run, fingerprint {config.fingerprint[:12]}…. "  # type: ignore[index]
-            f"Received: {config.data}, fingerprint {dataset.fingerprint[:12]}…: it has changed "
-            "since. Restore it, or name the place of the original with --data (`data`)."
-        )
-    return dataset
-
-
-def _default_folder(config: RunConfig) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{config.model}-{Path(config.data).stem}-{stamp}"
-
-
-def _summary(config: RunConfig, dataset: Dataset) -> str:
-    shape = "×".join(map(str, dataset.train.shape))
-    held_out = 0 if dataset.validation is None else len(dataset.validation)
-    return (
-        f"Training {config.model} on {dataset.name}: {len(dataset.train):,} examples of {shape}"
-        + (f", {held_out:,} for validation" if held_out else "")
-    )
-
-
-def _is_ours(place: Path) -> bool:
-    return place.name in FILES or place.name.startswith(".")
+        if config.schedule != "constant":
+            raise RunError(
+                f"Expected the run's {config.epochs} epochs, in which its {config.schedule} "
+                f"schedule falls to 0. Received: epochs={epochs}. Train a new run."
+            )
+        if config.fit_prior != "none" and run.status == "complete":
+            raise RunError(
+                "Expected a run whose prior was not fitted yet. Received: one with "
+                f"fit_prior={config.fit_prior!r} that is complete. Train a new run."
+            )
+        config = dataclasses.replace(config, epochs=epochs)
+    elif run.status == "complete":
+        return run
+    return train(config, path, resume=True, **options)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

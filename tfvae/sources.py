@@ -11,12 +11,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+OnCorrupt = Literal["raise", "skip"]
 
 TEST_SEED = 20131220
 """Of the held-out test set. It must not move with the user's seed: results of different seeds
@@ -41,8 +42,13 @@ def sources() -> tuple[str, ...]:
     return ("digits", *_KERAS)
 
 
-def read(source: str | os.PathLike[str]) -> tuple[str, dict[str, Array]]:
-    """Name and arrays of a source, as they are."""
+def read(source: str | os.PathLike[str], *, mapped: bool = False) -> tuple[str, dict[str, Array]]:
+    """Name and arrays of a source, as they are.
+
+    Args:
+        source: A name or a path.
+        mapped: Whether to leave the array of an .npy file on disk until it is used.
+    """
     text = os.fspath(source)
     if text == "digits":
         return text, _read_digits()
@@ -50,11 +56,11 @@ def read(source: str | os.PathLike[str]) -> tuple[str, dict[str, Array]]:
         return text, _read_keras(text)
     path = Path(text).expanduser()
     if path.suffix.lower() in (".npz", ".npy"):
-        return path.stem, _read_file(path)
+        return path.stem, _read_file(path, mapped)
     if isinstance(source, os.PathLike) or path.exists() or len(path.parts) > 1:
         raise DataError(
-            f"Expected a file that ends in .npz or .npy. Received: {text}; save the arrays with "
-            "numpy.savez(path, x_train=..., x_test=...)."
+            f"Expected a folder, or a file that ends in .npz or .npy. Received: {text}; save "
+            "arrays with numpy.savez(path, x_train=..., x_test=...)."
         )
     near = difflib.get_close_matches(text.lower().replace("-", "_"), sources(), n=1)
     fix = f"did you mean {near[0]!r}?" if near else "or is it a file? Give its .npz or .npy path."
@@ -102,7 +108,7 @@ def _download_timeout() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _read_file(path: Path) -> dict[str, Array]:
+def _read_file(path: Path, mapped: bool) -> dict[str, Array]:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
         raise DataError(f"Expected a data file. Received: {path} ({what}); check the path.")
@@ -113,6 +119,8 @@ def _read_file(path: Path) -> dict[str, Array]:
             file.seek(0)
             if path.suffix.lower() == ".npy":
                 _check_magic(path, magic, b"\x93NUMPY")
+                if mapped:
+                    return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
                 return {"x": np.load(file, allow_pickle=False)}
             _check_magic(path, magic, b"PK")
             with np.load(file, allow_pickle=False) as archive:
@@ -175,7 +183,20 @@ def _pickled(path: Path, where: str = "") -> DataError:
     )
 
 
+def check_on_corrupt(on_corrupt: str) -> None:
+    """Refuse an unknown way to treat damage."""
+    if on_corrupt not in get_args(OnCorrupt):
+        raise DataError(
+            "Expected on_corrupt to be 'raise' or 'skip'. Received: "
+            f"on_corrupt={on_corrupt!r}; choose one of them."
+        )
+
+
 def permutation(n: int, seed: int) -> npt.NDArray[np.intp]:
-    """A permutation of range(n), from raw Philox words: NumPy keeps those for good."""
-    words = np.random.Philox(key=np.array([seed, 1], np.uint64)).random_raw(n)
-    return np.argsort(words, kind="stable")
+    """A permutation of range(n)."""
+    return np.argsort(philox(seed, 1, n), kind="stable")
+
+
+def philox(seed: int, stream: int, count: int) -> npt.NDArray[np.uint64]:
+    """Raw Philox words, which NumPy keeps for good, unlike what its generators make of them."""
+    return np.random.Philox(key=np.array([seed, stream], np.uint64)).random_raw(count)

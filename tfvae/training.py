@@ -1,241 +1,86 @@
-"""Training with ``fit``: a Keras model that yields a Trace and minimises an objective."""
+"""Training with ``fit``: many steps, on whatever data there is."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tfvae import feeds, random
+from tfvae import engine, feeds, intake
 from tfvae.data import Examples
-from tfvae.layers.base import DistributionLayer
-from tfvae.loop import BoundedCallbacks, compiled_loop, guarded, hears_batches, xla_pays
-from tfvae.objectives import Objective
-from tfvae.trace import Trace
+from tfvae.engine import Steps
+from tfvae.feeds import Feed
+from tfvae.loop import CHUNK, LocalSteps, compiled_steps, guarded, longest_chunk, xla_pays
+from tfvae.replicas import ReplicaSteps
+from tfvae.step import StepModel, Unpacked, check_count
 
-CHUNK = 32
-"""Steps between callbacks where ``compile(steps_per_execution="auto")`` leaves it to us."""
-
-
-class Unpacked(NamedTuple):
-    """What :meth:`TraceModel.unpack` reads from a batch."""
-
-    seen: tf.Tensor
-    target: tf.Tensor
-    condition: tf.Tensor | None = None
-    mask: tf.Tensor | None = None
-    weight: tf.Tensor | None = None
+__all__ = ["TraceModel", "Unpacked"]
 
 
-class TraceModel(keras.Model):
+class TraceModel(StepModel):
     """What all model families share: training and evaluation of whatever yields a Trace.
 
     A family implements :meth:`trace` and sets ``likelihood`` and ``objective``.
-
-    Attributes:
-        objective: what is minimised.
-        likelihood: p(x|z), against which data is checked.
-        seed: of the noise and the data order.
-        step: int64, the number of optimizer steps taken.
-        feed: the arrays that ``fit`` is training on, or None.
     """
 
-    objective: Objective
-    likelihood: DistributionLayer
-
-    def __init__(self, *, seed: int, name: str, bounds: bool = True, **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.seed = seed
-        # Our own counter: Keras's stands still on a step that loss scaling skips.
-        self.step = self._counter("step")
-        self._test_step = self._counter("test_step")
-        # Without densities there is a reconstruction to report, and no bound.
-        names = ("elbo", "log_likelihood", "kl") if bounds else ("log_likelihood",)
-        self._terms = [keras.metrics.Mean(name) for name in names]
-        self.feed: feeds.ArrayFeed | None = None
-        self.feed_tensors: tuple[tf.Tensor, ...] = ()
-
-    def _counter(self, name: str) -> Any:
-        return self.add_weight(
-            name=name, shape=(), dtype="int64", initializer="zeros", trainable=False
-        )
-
-    def networks(self) -> tuple[keras.layers.Layer, ...]:
-        """Return the networks, which decide whether XLA pays."""
-        raise NotImplementedError
-
-    def trace(
-        self,
-        x: tf.Tensor,
-        samples: int = 1,
-        seed: tf.Tensor | int = 0,
-        *,
-        target: tf.Tensor | None = None,
-        condition: tf.Tensor | None = None,
-        mask: tf.Tensor | None = None,
-        weight: tf.Tensor | None = None,
-        training: bool = False,
-    ) -> Trace:
-        """Pass a batch through the model."""
-        raise NotImplementedError
-
-    def unpack(self, data: Any) -> Unpacked:
-        """Read a batch of what ``fit`` was given: the one place that knows its layout.
-
-        A plain VAE models x alone: a `y` is not used.
-        """
-        x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
-        return Unpacked(seen=x, target=x, weight=weight)
-
-    def check_condition(self, examples: Examples, call: str) -> None:
+    def check_condition(self, examples: Any, call: str) -> None:
         """Refuse examples without conditions where the model asks for them; `call` has them."""
 
-    def check_examples(self, examples: Examples) -> None:
+    def check_examples(self, examples: Any) -> None:
         """Refuse a training set in memory that a slot cannot be fitted to."""
 
-    def compile(
-        self,
-        optimizer: str | keras.optimizers.Optimizer = "adam",
-        *,
-        steps_per_execution: int | str = "auto",
-        jit_compile: bool | str = "auto",
-        run_eagerly: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Configure training. The loss is the objective slot.
-
-        Args:
-            optimizer: a Keras optimizer.
-            steps_per_execution: steps between callbacks. ``"auto"``: 32 for arrays, which stay
-                on the device, and 1 for pipelines and where a callback class of yours hears of
-                batches.
-            jit_compile: use XLA. ``"auto"``: for dense networks, and not for convolutions or
-                recurrent cells on CPU, which it would slow down.
-            run_eagerly: run step by step in Python, for debugging.
-            **kwargs: none; a `loss` or `metrics` is refused with advice.
-
-        Raises:
-            TypeError: for an argument that a VAE does not take.
-            ValueError: for steps_per_execution < 1.
-        """
-        refused = [name for name, value in kwargs.items() if value is not None]
-        if refused:
-            raise TypeError(
-                "Expected no `loss`, `metrics` or other arguments: a VAE's loss is its objective, "
-                "as in tfvae.VAE(..., objective=ELBO(beta=4.0)). "
-                f"Received: {', '.join(refused)}."
-            )
-        if steps_per_execution != "auto":
-            check_count("steps_per_execution", steps_per_execution)
-        if jit_compile == "auto":
-            jit_compile = not run_eagerly and xla_pays(*self.networks())
-        self._chunk = steps_per_execution
-        super().compile(
-            optimizer=optimizer,
-            steps_per_execution=1 if steps_per_execution == "auto" else steps_per_execution,
-            jit_compile=jit_compile,
-            run_eagerly=run_eagerly,
-        )
-        self._function_key: tuple[Any, ...] = ()
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """Return what :meth:`compile` was called with, for a saved model."""
-        config: dict[str, Any] = super().get_compile_config() or {}
-        names = ("optimizer", "jit_compile", "run_eagerly")
-        kept = {name: config[name] for name in names if name in config}
-        return {**kept, "steps_per_execution": self._chunk} if kept else {}
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile a loaded model as it was when it was saved, optimizer state included."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def make_train_function(self, force: bool = False) -> None:
-        """Build the compiled loop for arrays on the device, or Keras's function for pipelines."""
-        self.steps_per_execution = 1 if self._chunk == "auto" else self._chunk
-        # A traced loop has these built in.
-        key = None if self.feed is None else self.feed.key
-        if force or self._function_key != (key,):
-            if self.feed is None:
-                super().make_train_function(force=True)
-            else:
-                self.train_function = compiled_loop(self)
-            self.train_function = guarded(self, self.train_function)
-            self._function_key = (key,)
-
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Take one optimizer step on a batch and return the logs."""
-        self.train_batch(data)
-        logs: dict[str, tf.Tensor] = self.get_metrics_result()
-        return logs
-
-    def train_batch(self, data: Any) -> tf.Tensor:
-        """Take one optimizer step, unless loss or gradient is not finite; return whether."""
-        step = tf.convert_to_tensor(self.step)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        with tf.GradientTape() as tape:
-            trace, loss = self._loss(data, random.fold(self.seed, step), training=True)
-            # Keras sums gradients over replicas; ours are of means over each replica's examples.
-            scaled = self.optimizer.scale_loss(loss) / replicas
-        variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        good = tf.math.is_finite(loss)
-        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            # With loss scaling, a gradient that overflows is the optimizer's to skip.
-            finite = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients if g is not None]
-            good = tf.reduce_all(tf.stack([good, *finite]))
+        """Build what Keras calls for each step of a pipeline."""
         if tf.distribute.has_strategy():
-            self._apply(gradients, variables)  # Replicas cannot merge inside a branch.
+            self.train_function = self._distributed(self.train_batch)
         else:
-            tf.cond(good, lambda: self._apply(gradients, variables), lambda: False)
-        self._update_metrics(trace, tf.where(good, loss, tf.cast(np.nan, loss.dtype)))
-        return good
+            super().make_train_function(force=force)
+            if "guarded" in self._functions and not force:
+                return
+            self._functions["guarded"] = True
+        self.train_function = guarded(self, self.train_function)
 
-    def _apply(self, gradients: list[tf.Tensor], variables: list[keras.Variable]) -> bool:
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self.step.assign_add(1)
-        return True
+    def make_test_function(self, force: bool = False) -> Any:
+        """Build what Keras calls for each step of an evaluation on a pipeline."""
+        if not tf.distribute.has_strategy():
+            return super().make_test_function(force=force)
+        self.test_function = self._distributed(self.test_batch)
+        return self.test_function
 
-    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Evaluate a batch and return the logs; the noise is a function of seed and batch."""
-        seed = random.fold(self.seed, random.TEST, tf.convert_to_tensor(self._test_step))
-        self._test_step.assign_add(1)
-        trace, loss = self._loss(data, seed, training=False)
-        self._update_metrics(trace, loss)
-        logs: dict[str, tf.Tensor] = self.get_metrics_result()
-        return logs
+    def _distributed(self, take: Callable[[Any], tf.Tensor]) -> Callable[[Iterator[Any]], Any]:
+        """Run a step on all replicas; Keras's own reduction of logs fails on several machines."""
+        if take not in self._functions:
+            strategy = tf.distribute.get_strategy()
 
-    def _loss(self, data: Any, seed: tf.Tensor, *, training: bool) -> tuple[Trace, tf.Tensor]:
-        batch = self.unpack(data)
-        trace = self.trace(
-            batch.seen,
-            self.objective.samples,
-            seed,
-            target=batch.target,
-            condition=batch.condition,
-            mask=batch.mask,
-            weight=batch.weight,
-            training=training,
-        )
-        loss = self.objective(trace)
-        if batch.weight is not None:
-            loss = loss * tf.cast(batch.weight, loss.dtype)
-        return trace, tf.add_n(
-            [tf.reduce_mean(loss), *(tf.cast(v, loss.dtype) for v in self.losses)]
-        )
+            def step(data: Any) -> None:
+                strategy.run(take, args=(data,))
 
-    def _update_metrics(self, trace: Trace, loss: tf.Tensor) -> None:
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(trace.x)[0])
-        log_likelihood = tf.reduce_mean(trace.log_likelihood, axis=0)
-        for metric in self._terms:
-            value = log_likelihood
-            if metric.name != "log_likelihood":
-                value = trace.kl if metric.name == "kl" else log_likelihood - trace.kl
-            metric.update_state(value, sample_weight=trace.weight)
+            self._functions[take] = step if self.run_eagerly else tf.function(step, autograph=False)
+        step = self._functions[take]
+
+        def function(iterator: Iterator[Any]) -> dict[str, float]:
+            for _ in range(self.steps_per_execution):
+                step(next(iterator))
+            return self.logs()
+
+        return function
+
+    def _steps(self, feed: Feed, chunk: int, start: int, done: int, *, training: bool) -> Steps:
+        """Return what takes steps on a feed, on one device or on all replicas."""
+        take = self.train_batch if training else self.test_batch
+        counter = self.step if training else self._test_step
+        if tf.distribute.has_strategy():
+            return ReplicaSteps(feed, take, counter, start=start, done=done, eager=self.run_eagerly)
+        # A traced loop has these built in.
+        key = (training, feed.preparation, self.dataset_size)
+        if key not in self._functions:
+            self._functions[key] = compiled_steps(
+                take, counter, feed.preparation, xla=self.jit_compile, eager=self.run_eagerly
+            )
+        return LocalSteps(feed, self._functions[key], start=start, done=done, chunk=chunk)
 
     @functools.cached_property
     def importance_terms(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
@@ -275,10 +120,14 @@ class TraceModel(keras.Model):
         """Train, as ``keras.Model.fit`` does.
 
         NumPy arrays and :class:`tfvae.data.Examples` stay on the device and are trained on in
-        chunks of steps; ``tf.data`` datasets, generators and ``PyDataset`` stream through
-        Keras's pipeline. Logged for each epoch, in nats, summed over the event, mean over the
-        examples: ``loss``, ``elbo``, ``log_likelihood`` (of x given z) and ``kl``. A model that
-        was not compiled is compiled with Adam at a learning rate of 1e-3.
+        chunks of steps; larger ones and :class:`tfvae.records.Records` stream, in the same
+        chunks. ``tf.data`` datasets, generators and ``PyDataset`` go through Keras's own
+        pipeline, a step at a time. Logged for each epoch, in nats, summed over the event, mean
+        over the examples: ``loss``, ``elbo``, ``log_likelihood`` (of x given z) and ``kl``. A
+        model that was not compiled is compiled with Adam at a learning rate of 1e-3.
+
+        Under a distribution strategy, in whose scope the model was built, `batch_size` is that
+        of all replicas together, and their number changes nothing but statistics of a batch.
 
         Args:
             x: examples [N, *data], or anything else that Keras's `fit` takes.
@@ -288,7 +137,7 @@ class TraceModel(keras.Model):
             verbose: as in Keras.
             callbacks: as in Keras.
             validation_split: the last fraction of the arrays, kept for validation.
-            validation_data: arrays, a tuple as in Keras, Examples, or a dataset.
+            validation_data: arrays, a tuple as in Keras, Examples, Records, or a dataset.
             shuffle: a new order every epoch.
             **kwargs: Keras's other arguments.
 
@@ -303,22 +152,43 @@ class TraceModel(keras.Model):
         With sample weights w, `loss` is Σ w·loss / N as in Keras, and the other terms are
         weighted means.
         """
+        with self.distribute_strategy.scope():
+            return self._fit(
+                *(x, y, batch_size, epochs, verbose, callbacks),
+                *(validation_split, validation_data, shuffle, kwargs),
+            )
+
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        epochs: int,
+        verbose: str | int,
+        callbacks: Any,
+        validation_split: float,
+        validation_data: Any,
+        shuffle: bool,
+        options: dict[str, Any],
+    ) -> keras.callbacks.History:
         if not self.compiled:
             self.compile()
         # Built before any loop is traced: a compiled loop cannot create variables.
         self.optimizer.build(self.trainable_variables)
         check_count("epochs", epochs)
-        if kwargs.get("class_weight") is not None:
+        if options.pop("class_weight", None) is not None:
             raise TypeError(
                 "Expected no `class_weight`: a VAE has no classes. "
                 "Weigh the examples themselves with `sample_weight`."
             )
-        options = {"epochs": epochs, "verbose": verbose, **kwargs}
-        if not feeds.is_arrays(x):
+        if not intake.is_indexed(x):
+            self.dataset_size = None
             return super().fit(
-                feeds.checked_stream(self.likelihood, x),
+                intake.checked_stream(self.likelihood, x),
                 y,
                 batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
                 callbacks=callbacks,
                 validation_split=validation_split,
                 validation_data=self._arrays(validation_data),
@@ -326,41 +196,107 @@ class TraceModel(keras.Model):
                 shuffle=shuffle and isinstance(x, keras.utils.PyDataset),
                 **options,
             )
-        examples = feeds.examples(self.likelihood, x, y, options.pop("sample_weight", None))
-        self.check_examples(examples)
+        data = intake.accepted(self.likelihood, x, y, options.pop("sample_weight", None))
+        self.check_examples(data)
         if validation_split and validation_data is None:
-            examples, validation_data = feeds.split_last(examples, validation_split)
+            data, validation_data = intake.split_last(data, validation_split)
         batch_size = feeds.BATCH_SIZE if batch_size is None else batch_size
-        feed = feeds.ArrayFeed(examples, batch_size, seed=self.seed, shuffle=shuffle)
-        start = int(self.step.numpy())
-        chunked = feeds.stays_on_device(examples) and not kwargs.get("steps_per_epoch")
-        options = {
-            "validation_data": self._arrays(validation_data),
-            "validation_batch_size": batch_size,
-            "shuffle": False,  # The feed has its own order.
-            **options,
-            "steps_per_epoch": kwargs.get("steps_per_epoch") or feed.steps,
-        }
-        if not chunked:
-            return super().fit(feed.batches(start), callbacks=callbacks, **options)
-        longest = 1 if hears_batches(callbacks) else CHUNK
-        chunk = min(longest if self._chunk == "auto" else int(self._chunk), feed.steps)
-        self.feed, self.feed_tensors = feed, feed.tensors()
-        # For Keras's training iterator only; `make_train_function` puts it back.
-        self.steps_per_execution = chunk
-        callbacks = BoundedCallbacks(
+        feed = Feed(data, batch_size, seed=self.seed, shuffle=shuffle)
+        self.dataset_size = len(data)
+        steps = options.pop("steps_per_epoch", None) or feed.steps
+        check_count("steps_per_epoch", steps)
+        longest = longest_chunk(callbacks) if self._chunk == "auto" else int(self._chunk)
+        chunk = min(longest, steps)
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = keras.callbacks.CallbackList(
+                callbacks,
+                add_history=True,
+                add_progbar=verbose != 0,
+                verbose=verbose if verbose != "auto" else 1,
+                epochs=epochs,
+                steps=steps,
+                model=self,
+            )
+        validate = self._validation(
+            validation_data,
+            options.pop("validation_batch_size", None) or batch_size,
+            options.pop("validation_freq", 1),
+            options.pop("validation_steps", None),
             callbacks,
-            add_history=True,
-            add_progbar=verbose != 0,
-            verbose=verbose,
-            epochs=epochs,
-            steps=options["steps_per_epoch"],
-            model=self,
         )
-        try:
-            return super().fit(feed.chunks(start, chunk), callbacks=callbacks, **options)
-        finally:
-            self.feed, self.feed_tensors = None, ()
+        initial_epoch = options.pop("initial_epoch", 0)
+        if options:
+            raise TypeError(f"Expected Keras's arguments of `fit`. Received: {', '.join(options)}.")
+        engine.fit(
+            self,
+            lambda start, done: self._steps(feed, chunk, start, done, training=True),
+            callbacks=callbacks,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps,
+            chunk=chunk,
+            validate=validate,
+        )
+        return self.history
+
+    def _validation(
+        self, data: Any, batch_size: int, frequency: Any, steps: int | None, callbacks: Any
+    ) -> Callable[[int], dict[str, float]]:
+        """Return what evaluates after an epoch, if it is one of those after which to."""
+        due = frequency if isinstance(frequency, list | tuple | set) else None
+        if data is not None and due is None:
+            check_count("validation_freq", frequency)
+        head, *rest = data if isinstance(data, tuple) else (data,)
+        if data is None:
+            evaluate: Callable[[], dict[str, float]] = dict
+        elif intake.is_indexed(head) and steps is None:
+            y, weight = (*rest, None, None)[:2]
+            held_out = intake.accepted(self.likelihood, head, y, weight, "validation_data")
+            self.check_condition(held_out, "validation_data=(x, c)")
+            feed = self._test_feed(held_out, batch_size)
+            evaluate = functools.partial(self._evaluate, feed, callbacks)
+        else:
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+
+            def evaluate() -> dict[str, float]:
+                logs: dict[str, float] = self.evaluate(
+                    x, y, batch_size if intake.is_indexed(head) else None, 0, weight,
+                    steps=steps, return_dict=True,
+                )  # fmt: skip
+                return logs
+
+        def validate(epoch: int) -> dict[str, float]:
+            if epoch + 1 in due if due is not None else (epoch + 1) % frequency == 0:
+                return {f"val_{name}": value for name, value in evaluate().items()}
+            return {}
+
+        return validate
+
+    def _test_feed(self, data: Any, batch_size: int) -> Feed:
+        if isinstance(data, Examples):
+            # Drawn once, so that evaluation repeats.
+            data = intake.fixed(data)
+        return Feed(data, batch_size, seed=self.seed, shuffle=False)
+
+    def _evaluate(self, feed: Feed, callbacks: Any) -> dict[str, float]:
+        """Evaluate on all of a feed. Training metrics start afresh after it."""
+        # A schedule of the objective may look at the size of the training set, not of this.
+        self.reset_metrics()
+        self._test_step.assign(0)
+        callbacks.on_test_begin()
+        take = self._steps(feed, feed.steps, 0, 0, training=False)
+        logs: dict[str, float] = {}
+        done = 0
+        while done < feed.steps:
+            count = min(CHUNK, feed.steps - done)
+            callbacks.on_test_batch_begin(done)
+            take(count, done)
+            done += count
+            logs = self.logs()
+            callbacks.on_test_batch_end(done - 1, logs)
+        callbacks.on_test_end(logs)
+        logs.pop("skipped", None)
+        return logs
 
     def evaluate(
         self,
@@ -369,6 +305,9 @@ class TraceModel(keras.Model):
         batch_size: int | None = None,
         verbose: str | int = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Return the loss and the ELBO's terms, as ``keras.Model.evaluate`` does.
@@ -377,35 +316,42 @@ class TraceModel(keras.Model):
         """
         if not self.compiled:
             self.compile()
-        # Inside `fit`, Keras evaluates on a data set that was checked and made once.
-        if feeds.is_arrays(x) and not kwargs.get("_use_cached_eval_dataset"):
-            examples = feeds.examples(self.likelihood, x, y, sample_weight)
-            x, y, sample_weight = feeds.keras_arguments(examples)
-            batch_size = feeds.BATCH_SIZE if batch_size is None else batch_size
-        self._test_step.assign(0)
-        return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
+        cached = kwargs.get("_use_cached_eval_dataset")
+        with self.distribute_strategy.scope():
+            if cached or not intake.is_indexed(x) or steps is not None:
+                self._test_step.assign(0)
+                if intake.is_indexed(x) and not cached:
+                    x, y, sample_weight = self._arrays((x, y, sample_weight))
+                return super().evaluate(
+                    *(x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict),
+                    **kwargs,
+                )
+            data = intake.accepted(self.likelihood, x, y, sample_weight)
+            feed = self._test_feed(data, batch_size or feeds.BATCH_SIZE)
+            if not isinstance(callbacks, keras.callbacks.CallbackList):
+                callbacks = keras.callbacks.CallbackList(
+                    callbacks,
+                    add_progbar=verbose != 0,
+                    verbose=verbose if verbose != "auto" else 1,
+                    epochs=1,
+                    steps=feed.steps,
+                    model=self,
+                )
+            logs = self._evaluate(feed, callbacks)
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Return reconstructions, as ``keras.Model.predict`` does."""
-        if feeds.is_arrays(x):
-            x = feeds.examples(self.likelihood, x).values()
+        if intake.is_arrays(x):
+            x = intake.examples(self.likelihood, x).values()
         return super().predict(x, *args, **kwargs)
 
     def _arrays(self, data: Any) -> Any:
         """Check validation data that is in memory and return it as Keras takes it."""
         head, *rest = data if isinstance(data, tuple) else (data,)
-        if not feeds.is_arrays(head):
+        if not intake.is_arrays(head):
             return data
         y, weight = (*rest, None, None)[:2]
-        examples = feeds.examples(self.likelihood, head, y, weight, argument="validation_data")
+        examples = intake.examples(self.likelihood, head, y, weight, argument="validation_data")
         self.check_condition(examples, "validation_data=(x, c)")
-        return feeds.keras_arguments(examples)
-
-
-def check_count(argument: str, value: Any) -> None:
-    """Raise a ``ValueError`` unless a value is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(
-            f"Expected `{argument}` to be a whole number of at least 1. "
-            f"Received: {argument}={value!r}."
-        )
+        return intake.keras_arguments(examples)

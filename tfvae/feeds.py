@@ -1,0 +1,247 @@
+"""The steps of training on data that we can index: which examples, in which order.
+
+A feed is a pure function of (seed, step): a run that is resumed in the middle of an epoch sees
+what an uninterrupted one would. The values of a step are gathered, scaled and binarised inside the
+compiled loop; a feed says where they lie.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfvae import random
+from tfvae.data import Examples
+
+if TYPE_CHECKING:
+    from tfvae.records import Records
+
+BATCH_SIZE = 128
+"""The default, unlike Keras's 32: a small VAE on few examples a step is slow."""
+
+DEVICE_BYTES = 4 << 30
+"""Arrays larger than this stream from memory instead of staying on the device."""
+
+BLOCK_BYTES = 64 << 20
+"""Of a stream, this much at most is passed to the device at once."""
+
+
+class Block(NamedTuple):
+    """Steps of one batch size, within one pass over the data.
+
+    Attributes:
+        tensors: x, and y and weight where there are any, each [rows, ...].
+        order: the rows in the order of training, or None where they are in it already.
+        first: the first step: batch i is rows [i * batch_size, (i + 1) * batch_size) of the order.
+        steps: how many there are; of a batch of another size, one.
+        size: examples in each.
+    """
+
+    tensors: tuple[tf.Tensor, ...]
+    order: tf.Tensor | None
+    first: int
+    steps: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """From a gathered batch, as it is stored, to what a model is to see at a step.
+
+    Attributes:
+        seed: of the binarisation.
+        shape: of one example.
+        binarize: as in :class:`tfvae.data.Examples`.
+        divide_by: what stored whole numbers are divided by.
+        labelled: whether there are y.
+        weighted: whether there are weights.
+    """
+
+    seed: int
+    shape: tuple[int, ...]
+    binarize: str
+    divide_by: float
+    labelled: bool
+    weighted: bool
+
+    def __call__(
+        self, batch: tuple[tf.Tensor, ...], step: tf.Tensor, position: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor | None, tf.Tensor | None, tf.Tensor | None]:
+        """Return (x, y, weight); `position` is where the batch begins in that of all replicas."""
+        x, *rest = batch
+        if not x.dtype.is_floating:
+            x = tf.cast(x, tf.float32)
+        if self.divide_by != 1.0:
+            x = x / tf.cast(self.divide_by, x.dtype)
+        if self.binarize == "threshold":
+            x = tf.cast(x >= 0.5, x.dtype)
+        elif self.binarize == "dynamic":
+            start = None if position is None else position * math.prod(self.shape)
+            bits = random.words(random.fold(self.seed, random.BINARIZE, step), tf.shape(x), start)
+            x = tf.cast(tf.cast(random.noise_from_words("uniform", bits), x.dtype) < x, x.dtype)
+        others = iter(rest)
+        y, weight = (next(others) if there else None for there in (self.labelled, self.weighted))
+        return x, y, weight
+
+
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """Examples or records as steps of training.
+
+    Args:
+        data: the data.
+        batch_size: examples in a step; the last step of a pass takes what is left.
+        seed: of the order and of the binarisation.
+        shuffle: a new order every pass, or that of the data.
+
+    Raises:
+        ValueError: for a batch size that is no whole number of at least 1.
+    """
+
+    data: Examples | Records
+    batch_size: int
+    seed: int
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        size = self.batch_size
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(
+                "Expected `batch_size` to be a whole number of at least 1. "
+                f"Received: batch_size={self.batch_size!r}."
+            )
+
+    @property
+    def steps(self) -> int:
+        """Steps in a pass over the data."""
+        return math.ceil(len(self.data) / self.batch_size)
+
+    @property
+    def full(self) -> int:
+        """Steps of `batch_size` examples in a pass."""
+        return len(self.data) // self.batch_size
+
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to the values of a step on the device."""
+        data = self.data
+        in_memory = isinstance(data, Examples)
+        return Preparation(
+            seed=self.seed,
+            shape=data.shape,
+            # Of arrays, a threshold is taken once.
+            binarize="none" if in_memory and data.binarize == "threshold" else data.binarize,
+            divide_by=1.0 if isinstance(data, Examples) else data.divide_by,
+            labelled=data.y is not None if isinstance(data, Examples) else data.labelled,
+            weighted=isinstance(data, Examples) and data.weight is not None,
+        )
+
+    @property
+    def _stored(self) -> tuple[Any, ...]:
+        """The arrays of examples in memory."""
+        assert isinstance(self.data, Examples)
+        # Draws are made afresh at every step; a threshold is the same every time.
+        x = self.data.x if self.data.binarize == "dynamic" else self.data.values()
+        return tuple(each for each in (x, self.data.y, self.data.weight) if each is not None)
+
+    def stays_on_device(self) -> bool:
+        """Say whether the data is held on the device in training."""
+        return isinstance(self.data, Examples) and self.data.x.nbytes <= DEVICE_BYTES
+
+    def order(self, start: int) -> tf.Tensor:
+        """Return the order of the pass that starts at a step, int32 [N]."""
+        order = tf.range(len(self.data))
+        if not self.shuffle:
+            return order
+        seed = random.fold(self.seed, random.SHUFFLE, start)
+        return tf.random.experimental.stateless_shuffle(order, seed)
+
+    def blocks(self, start: int, done: int = 0, chunk: int = 1) -> Iterator[Block]:
+        """Yield the steps of one pass.
+
+        Args:
+            start: the model's step counter when the pass began, of which its order is a function.
+            done: steps of the pass that were taken before.
+            chunk: steps that a block of a stream should hold, if that is not too large.
+        """
+        if done >= self.steps:
+            return
+        if self.stays_on_device():
+            yield from self._blocks_on_device(start, done)
+        else:
+            yield from self._blocks_of_stream(start, done, chunk)
+
+    def _blocks_on_device(self, start: int, done: int) -> Iterator[Block]:
+        tensors, order = self._on_device, self.order(start)
+        if done < self.full:
+            yield Block(tensors, order, done, self.full - done, self.batch_size)
+        if self.steps > self.full:
+            last = order[self.full * self.batch_size :]
+            yield Block(tensors, last, 0, 1, int(last.shape[0]))
+
+    def _blocks_of_stream(self, start: int, done: int, chunk: int) -> Iterator[Block]:
+        step_bytes = self.batch_size * math.prod(self.data.shape) * self._item_bytes
+        chunk = max(1, min(chunk, BLOCK_BYTES // step_bytes, self.steps))
+        skipped, first = divmod(done, chunk)
+        for arrays in self.stream(start, skipped, chunk * self.batch_size):
+            full, left = divmod(len(arrays[0]), self.batch_size)
+            if full > first:
+                # Of one shape, so that the last block needs no graph of its own.
+                padded = tuple(_padded(each, chunk * self.batch_size) for each in arrays)
+                yield Block(padded, None, first, full - first, self.batch_size)
+            if left:
+                yield Block(tuple(tf.constant(each[-left:]) for each in arrays), None, 0, 1, left)
+            first = 0
+
+    @property
+    def _item_bytes(self) -> int:
+        data = self.data
+        return int(np.dtype(data.x.dtype if isinstance(data, Examples) else data.dtype).itemsize)
+
+    def stream(self, start: int, skip: int, size: int) -> Iterator[tuple[Any, ...]]:
+        """Yield arrays of `size` examples of the pass that starts at a step, without some.
+
+        Args:
+            start: where the pass starts.
+            skip: how many arrays to leave out at the beginning.
+            size: examples in each; the last has what is left.
+        """
+        if not isinstance(self.data, Examples):
+            with self.data.reading():
+                yield from self.data.batches(size, epoch=start, shuffle=self.shuffle, skip=skip)
+            return
+        arrays, order = self._stored, self.order(start).numpy()
+        starts = range(skip * size, len(order), size)
+
+        def gathered(begin: int) -> tuple[Any, ...]:
+            rows = order[begin : begin + size]
+            return tuple(np.take(each, rows, axis=0) for each in arrays)
+
+        # The next block is gathered while the device works on this one.
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(gathered, starts[0]) if starts else None
+            for following in [*starts[1:], None]:
+                assert coming is not None
+                block = coming.result()
+                coming = None if following is None else ahead.submit(gathered, following)
+                yield block
+
+    @property
+    def _on_device(self) -> tuple[tf.Tensor, ...]:
+        if "tensors" not in self.__dict__:
+            object.__setattr__(self, "tensors", tuple(map(tf.constant, self._stored)))
+        tensors: tuple[tf.Tensor, ...] = self.__dict__["tensors"]
+        return tensors
+
+
+def _padded(array: Any, size: int) -> tf.Tensor:
+    missing = size - len(array)
+    if not missing:
+        return tf.convert_to_tensor(array)
+    return tf.pad(array, [[0, missing], *([[0, 0]] * (len(array.shape) - 1))])
