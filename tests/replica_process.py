@@ -47,10 +47,15 @@ def vae(**options: Any) -> tfvae.VAE:
     return tfvae.zoo.vae(SHAPE, 2, hidden=(8,), **options)
 
 
-def normalised() -> tfvae.VAE:
-    """A model whose statistics are those of the part of a batch that a replica has."""
+def normalised(*, synchronized: bool) -> tfvae.VAE:
+    """A model with statistics of a batch: of all of it, or of the part that a replica has."""
     layers = keras.layers
-    encoder = [keras.Input(SHAPE), layers.Flatten(), layers.BatchNormalization(), layers.Dense(4)]
+    encoder = [
+        keras.Input(SHAPE),
+        layers.Flatten(),
+        layers.BatchNormalization(synchronized=synchronized),
+        layers.Dense(4, kernel_initializer=keras.initializers.GlorotUniform(0)),
+    ]
     return vae(encoder=keras.Sequential(encoder))
 
 
@@ -64,6 +69,7 @@ class Case(NamedTuple):
             they are 64.
         options: further arguments of `fit`.
         compile: further arguments of `compile`.
+        evaluate: call that too.
     """
 
     model: Callable[[], tfvae.VAE] = vae
@@ -71,6 +77,7 @@ class Case(NamedTuple):
     data: Callable[[], Any] = lambda: Examples(grey(65), binarize="dynamic")
     options: Callable[[], dict[str, Any]] = dict
     compile: dict[str, Any] = {}  # noqa: RUF012
+    evaluate: bool = False
 
 
 def weighted() -> dict[str, Any]:
@@ -83,8 +90,12 @@ def held_out() -> dict[str, Any]:
 
 CASES = {
     "sgd": Case(options=held_out),
-    "adam clipnorm": Case(optimizer=lambda: optimizers.Adam(1e-2, clipnorm=0.5)),
-    "weights": Case(data=lambda: binary(67), options=weighted),
+    "adam": Case(
+        optimizer=lambda: optimizers.Adam(1e-2, clipnorm=0.5),
+        data=lambda: binary(67),
+        options=weighted,
+        evaluate=True,
+    ),
     "ema": Case(
         optimizer=lambda: optimizers.SGD(1e-2, global_clipnorm=1.0, use_ema=True, ema_momentum=0.9),
     ),
@@ -94,19 +105,22 @@ CASES = {
     ),
     "vamp": Case(
         model=lambda: tfvae.zoo.vamp_vae(SHAPE, 2, components=3, hidden=(8,)),
+        data=lambda: binary(67),
         compile={"slot_rates": {"prior": 0.5}, "nonfinite": "skip"},
     ),
-    "no noise": Case(model=lambda: tfvae.zoo.rae(SHAPE, 2, hidden=(8,)), data=lambda: binary(67)),
+    "no noise": Case(model=lambda: tfvae.zoo.rae(SHAPE, 2, hidden=(8,)), data=lambda: binary(65)),
     "codes": Case(
         model=lambda: tfvae.zoo.vq_vae(SHAPE, 2, codes=4, positions=2, hidden=(8,)),
-        data=lambda: binary(64),
+        data=lambda: binary(67),
+        evaluate=True,
     ),
     "conv": Case(
         model=lambda: tfvae.zoo.vae((8, 8, 1), 2, network="conv", filters=(2, 2), hidden=(4,)),
-        data=lambda: np.tile(binary(65)[:, :1, :1, None], (1, 8, 8, 1)),
+        data=lambda: np.kron(binary(65), np.ones((2, 2)))[:, 2:10, 2:, None].astype("float32"),
     ),
     "tf.data": Case(data=lambda: pipeline(65), options=lambda: {"validation_data": pipeline(33)}),
-    "batch norm": Case(model=normalised, data=lambda: binary(64)),
+    "synchronized": Case(model=lambda: normalised(synchronized=True), data=lambda: binary(67)),
+    "batch norm": Case(model=lambda: normalised(synchronized=False), data=lambda: binary(64)),
 }
 EPOCHS = 2
 WORKERS_CASES = ("sgd", "ema", "tf.data")
@@ -137,8 +151,9 @@ def train(case: Case, strategy: tf.distribute.Strategy | None = None) -> dict[st
         case.data(), batch_size=batch, epochs=EPOCHS, verbose=0, callbacks=[types], **case.options()
     ).history
     found = {f"log {name}": np.array(values) for name, values in history.items()}
-    evaluated = model.evaluate(case.data(), batch_size=batch, verbose=0, return_dict=True)
-    found |= {f"log evaluated {name}": np.array(value) for name, value in evaluated.items()}
+    if case.evaluate:
+        evaluated = model.evaluate(case.data(), batch_size=batch, verbose=0, return_dict=True)
+        found |= {f"log evaluated {name}": np.array(value) for name, value in evaluated.items()}
     found["weights"] = flat(model)
     if getattr(model.optimizer, "use_ema", False):
         with model.averaged():
@@ -156,10 +171,8 @@ def mirrored(out: str) -> None:
     strategy = cluster.strategy("mirrored")
     found = {}
     for name, case in CASES.items():
-        began = time.time()
         for kind, where in (("one", None), ("many", strategy)):
             found |= {f"{name}/{kind}/{key}": v for key, v in train(case, where).items()}
-        print(f"{name}: {time.time() - began:.1f} s", flush=True)
     np.savez(out, **found)
 
 
@@ -172,8 +185,10 @@ def read_here(strategy: tf.distribute.Strategy) -> Any:
     parts = iter(dataset)
     rows = []
     for _ in range(feed.steps):
-        tensors, _, fraction = next(parts)
-        rows += list(tensors[0].numpy()[:, 0]) if fraction > 0 else []
+        (x,), _, fraction = next(parts)
+        here = map(strategy.experimental_local_results, (x, fraction))
+        for values, share in zip(*here, strict=True):
+            rows += list(values.numpy()[:, 0]) if share > 0 else []
     return np.array(rows)
 
 
@@ -201,7 +216,11 @@ def worker(out: str) -> None:
 
 
 def waiting(seconds: str) -> None:
-    cluster.strategy("multiworker", timeout=float(seconds))
+    began = time.monotonic()
+    try:
+        cluster.strategy("multiworker", timeout=float(seconds))
+    finally:
+        print(time.monotonic() - began)
 
 
 if __name__ == "__main__":

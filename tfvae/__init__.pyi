@@ -1,6 +1,9 @@
 from . import adapters as adapters
+from . import checkpoints as checkpoints
+from . import cluster as cluster
 from . import convert as convert
 from . import data as data
+from . import devices as devices
 from . import evaluate as evaluate
 from . import export as export
 from . import expost as expost
@@ -8,6 +11,7 @@ from . import layers as layers
 from . import loop as loop
 from . import networks as networks
 from . import objectives as objectives
+from . import optimizers as optimizers
 from . import plots as plots
 from . import priors as priors
 from . import random as random

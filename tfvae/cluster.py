@@ -133,7 +133,6 @@ def _multiworker(timeout: float, heartbeat: float) -> tf.distribute.Strategy:
 
 def _configure(cluster: Cluster, timeout: float, heartbeat: float) -> None:
     """Set how long workers wait for each other: left alone, the first one waits an hour."""
-    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
     from tensorflow.python.eager import context
 
     runtime: Any = context.context()
@@ -148,7 +147,7 @@ def _configure(cluster: Cluster, timeout: float, heartbeat: float) -> None:
         cluster_register_timeout_in_ms=round(timeout * 1000),
         heartbeat_timeout_in_ms=round(heartbeat * 1000),
         coordinated_jobs=[
-            coordination_config_pb2.CoordinatedJob(name=kind, num_tasks=len(addresses))
+            context.coordination_config_pb2.CoordinatedJob(name=kind, num_tasks=len(addresses))
             for kind, addresses in cluster.jobs.items()
         ],
     )

@@ -41,7 +41,12 @@ class Position(NamedTuple):
 
 
 def compiled_steps(
-    take: Take, counter: keras.Variable, prepare: Preparation, *, xla: bool, eager: bool = False
+    take: Take,
+    counter: keras.Variable,
+    prepare: Preparation,
+    *,
+    xla: Callable[[Block], bool],
+    eager: bool = False,
 ) -> Callable[[Block, int], bool]:
     """Return a function that runs the first n steps of a block, as one loop on the device.
 
@@ -51,7 +56,7 @@ def compiled_steps(
         take: takes one step.
         counter: the model's step counter, of which binarisation is a function.
         prepare: makes what the model sees of what is stored.
-        xla: compile the loop.
+        xla: whether to compile the loop of a block.
         eager: run it in Python, for debugging.
     """
 
@@ -81,12 +86,12 @@ def compiled_steps(
         )
         return good
 
-    if not eager:
-        run = tf.function(run, jit_compile=xla, autograph=False)
+    loops = {jit: run if eager else tf.function(run, jit_compile=jit, autograph=False)
+             for jit in (False, True)}  # fmt: skip
 
     def steps(block: Block, count: int) -> bool:
         first, stop = (tf.constant(n, tf.int32) for n in (block.first, block.first + count))
-        return bool(run(block.tensors, block.order, first, stop, block.size))
+        return bool(loops[xla(block)](block.tensors, block.order, first, stop, block.size))
 
     return steps
 

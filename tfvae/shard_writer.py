@@ -142,10 +142,10 @@ class Writer:
             self._check(chunk)
             messages = wire.messages(chunk.x, chunk.y)
             self._digest.update(messages.data)
-            yield from messages
             self._done += len(chunk.x) + len(chunk.damaged)
             if self._progress is not None:
                 self._progress(self._done, self._total)
+            yield from messages
 
     def _check(self, chunk: Chunk) -> None:
         if chunk.damaged and not self._skip:

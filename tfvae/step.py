@@ -121,8 +121,9 @@ class StepModel(keras.Model):
             steps_per_execution: steps between callbacks. ``"auto"``: 32 for arrays, which stay
                 on the device, and 1 for pipelines and where a callback class of yours hears of
                 batches.
-            jit_compile: use XLA. ``"auto"``: for dense networks on one device, and not for
-                convolutions or recurrent cells on CPU, which it would slow down.
+            jit_compile: use XLA. ``"auto"``: for steps of `batch_size` examples of dense networks
+                on one device; not for convolutions or recurrent cells on CPU, which it would slow
+                down, nor for what runs once in an epoch, which would take longer to compile.
             run_eagerly: run step by step in Python, for debugging.
             nonfinite: what to do with a step whose loss or gradient is NaN or infinite:
                 ``"stop"`` training with the weights of the step before; or ``"skip"`` the step,
@@ -152,6 +153,7 @@ class StepModel(keras.Model):
             )
         check_rates(slot_rates or {})
         alone = not tf.distribute.has_strategy()
+        self.jit = jit_compile
         if jit_compile == "auto":
             jit_compile = not run_eagerly and alone and xla_pays(*self.networks())
         self._chunk = steps_per_execution
@@ -174,11 +176,11 @@ class StepModel(keras.Model):
     def get_compile_config(self) -> dict[str, Any]:
         """Return what :meth:`compile` was called with, for a saved model."""
         config: dict[str, Any] = super().get_compile_config() or {}
-        names = ("optimizer", "jit_compile", "run_eagerly")
-        kept = {name: config[name] for name in names if name in config}
+        kept = {name: config[name] for name in ("optimizer", "run_eagerly") if name in config}
         if not kept:
             return {}
         ours = {
+            "jit_compile": self.jit,
             "steps_per_execution": self._chunk,
             "nonfinite": self.nonfinite,
             "slot_rates": self.slot_rates,

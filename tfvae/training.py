@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfvae import engine, feeds, intake
 from tfvae.data import Examples
 from tfvae.engine import Steps
-from tfvae.feeds import Feed
+from tfvae.feeds import Block, Feed
 from tfvae.loop import CHUNK, LocalSteps, compiled_steps, guarded, longest_chunk, xla_pays
 from tfvae.replicas import ReplicaSteps
 from tfvae.step import StepModel, Unpacked, check_count
@@ -75,10 +75,16 @@ class TraceModel(StepModel):
         if tf.distribute.has_strategy():
             return ReplicaSteps(feed, take, counter, start=start, done=done, eager=self.run_eagerly)
         # A traced loop has these built in.
-        key = (training, feed.preparation, self.dataset_size)
+        key = (training, feed.preparation, feed.batch_size, self.dataset_size)
         if key not in self._functions:
+            jit, always, size = self.jit_compile, self.jit != "auto", feed.batch_size
+
+            def xla(block: Block) -> bool:
+                # To compile takes seconds: too long for what runs once in a pass.
+                return jit and (always or (training and block.size == size))
+
             self._functions[key] = compiled_steps(
-                take, counter, feed.preparation, xla=self.jit_compile, eager=self.run_eagerly
+                take, counter, feed.preparation, xla=xla, eager=self.run_eagerly
             )
         return LocalSteps(feed, self._functions[key], start=start, done=done, chunk=chunk)
 
