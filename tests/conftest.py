@@ -19,6 +19,29 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def without_xla() -> Iterator[pytest.MonkeyPatch]:
+    """Have ``jit_compile="auto"`` mean no: XLA takes seconds for each shape of a batch.
+
+    What XLA computes is tested where it is asked for, and by tests that use the fixture `xla`.
+    """
+    from tfvae import evaluate, step
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (evaluate, step):
+            patch.setattr(module, "xla_pays", lambda *networks: False)
+        yield patch
+
+
+@pytest.fixture
+def xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ``jit_compile="auto"`` decide as it does for users."""
+    from tfvae import evaluate, loop, step
+
+    for module in (evaluate, step):
+        monkeypatch.setattr(module, "xla_pays", loop.xla_pays)
+
+
 @pytest.fixture
 def float64() -> Iterator[None]:
     import keras

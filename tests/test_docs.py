@@ -18,7 +18,7 @@ import tfvae
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Runs alone in a fresh process, and is no module to import.
-PACKAGES = ("layers", "priors", "objectives", "zoo", "export", "export.onnx")
+PACKAGES = ("layers", "priors", "objectives", "records", "zoo", "export", "export.onnx")
 MODULES = [
     module.name
     for package in ("tfvae", *(f"tfvae.{name}" for name in PACKAGES))

@@ -17,12 +17,12 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image, ImageOps
 
-from tfvae import images, records, shards
+from tfvae import images
 from tfvae.cli import cli
 from tfvae.convert import convert
 from tfvae.data import DataError, load
-from tfvae.records import Records
-from tfvae.wire import Wire, varint_bytes
+from tfvae.records import Records, reader, shards
+from tfvae.records.wire import Wire, varint_bytes
 
 
 def numbered(n: int, shape: tuple[int, ...] = (3, 2)) -> Any:
@@ -228,9 +228,9 @@ def test_what_is_skipped_is_not_read(
 ) -> None:
     train = opened(folder(95), pool=10)
     read: list[int] = []
-    real = records.blocks.read
+    real = reader.blocks.read
     monkeypatch.setattr(
-        records.blocks, "read", lambda *a: (read.append(int(a[-1][records.COUNT])), real(*a))[1]
+        reader.blocks, "read", lambda *a: (read.append(int(a[-1][reader.COUNT])), real(*a))[1]
     )
     assert len(numbers(train.batches(5, epoch=0, skip=16))) == 15
     assert sum(read) == 15
@@ -399,7 +399,7 @@ def test_bad_arguments(folder: Callable[..., Path], monkeypatch: pytest.MonkeyPa
         train.take(16)
     with pytest.raises(DataError, match=r"dataset.json; convert it first"):
         Records.open(path.parent)
-    monkeypatch.setattr(records, "MEMORY_BYTES", 14 * 24)
+    monkeypatch.setattr(reader, "MEMORY_BYTES", 14 * 24)
     assert len(train.examples(14)) == 14
     with pytest.raises(DataError, match=r"fit into memory. Received: 15 .*limit"):
         train.examples()

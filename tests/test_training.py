@@ -181,6 +181,18 @@ def test_early_stopping_and_validation(binary_images: Any) -> None:
     assert {"val_elbo", "val_kl", "val_log_likelihood", "val_loss"} < set(history.history)
 
 
+def test_as_users_have_it(binary_images: Any, xla: None) -> None:
+    """Compiled by XLA for full batches, and not for the last of each pass or for validation."""
+    ours, plain = (tfvae.zoo.vae(SHAPE, 2, hidden=(8,)) for _ in range(2))
+    plain.compile("adam", jit_compile=False)
+    options = {"batch_size": 24, "epochs": 3, "validation_data": binary_images, "verbose": 0}
+    compiled = ours.fit(binary_images, **options).history
+    assert ours.jit_compile
+    # Rounding differs, and grows with training.
+    for name, values in plain.fit(binary_images, **options).history.items():
+        np.testing.assert_allclose(compiled[name], values, rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["dataset", "generator", "py_dataset", "eager", "examples"])
 def test_every_kind_of_input_trains(kind: str, binary_images: Any) -> None:
     vae = small()
@@ -361,7 +373,7 @@ def test_a_loss_in_compile_is_refused() -> None:
         small().compile("adam", steps_per_execution=0)
 
 
-def test_xla_for_dense_networks_and_not_for_convolutions_on_cpu() -> None:
+def test_xla_for_dense_networks_and_not_for_convolutions_on_cpu(xla: None) -> None:
     dense = tfvae.zoo.vae(SHAPE, 2, hidden=(8,))
     dense.compile("adam")
     conv = tfvae.zoo.vae(SHAPE, 2, network="conv", filters=(4,))

@@ -20,12 +20,12 @@ from tfvae.convert_sources import of_arrays, of_images
 from tfvae.examples import check_seed, choose_rows, held_out_count
 from tfvae.export.staging import hidden, staging
 from tfvae.files import replace_json
-from tfvae.shard_writer import Progress, Source, Writer
-from tfvae.shards import (
+from tfvae.records.shards import (
     FILENAME,
     Layout,
     is_converted,
 )
+from tfvae.records.writer import Progress, Source, Writer
 from tfvae.sources import DataError, OnCorrupt, check_on_corrupt, permutation
 
 __all__ = ["Converted", "convert"]

@@ -13,10 +13,10 @@ import numpy as np
 
 from tfvae import data, images
 from tfvae.images import ImageFiles
-from tfvae.shard_writer import Chunk, Source
-from tfvae.shards import Layout, block_records
+from tfvae.records.shards import Layout, block_records
+from tfvae.records.wire import varint_bytes
+from tfvae.records.writer import Chunk, Source
 from tfvae.sources import Array, DataError, OnCorrupt, read
-from tfvae.wire import varint_bytes
 
 __all__ = ["of_arrays", "of_images"]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tfvae import images, shards
+from tfvae import images
 from tfvae.examples import (
     Binarize,
     Examples,
@@ -27,7 +27,7 @@ from tfvae.examples import (
     held_out_count,
     is_number,
 )
-from tfvae.records import Records
+from tfvae.records import Records, shards
 from tfvae.sources import (
     TEST_SEED,
     Array,

@@ -24,7 +24,7 @@ from tfvae.priors import (
     SecondStage,
     StandardNormal,
 )
-from tfvae.training import check_count
+from tfvae.step import check_count
 
 Family = Literal["normal", "mixture", "flow", "vae"]
 
@@ -96,7 +96,7 @@ def fit_prior(
             "Expected `learning_rate` to be a positive number. "
             f"Received: learning_rate={learning_rate!r}."
         )
-    if not intake.is_arrays(x):
+    if not intake.is_indexed(x):
         raise TypeError(
             "Expected `x` to be examples in memory: an array or tfvae.data.Examples. "
             f"Received: a {type(x).__name__}."

@@ -58,12 +58,14 @@ def fixed(given: Examples) -> Examples:
 def examples(
     likelihood: DistributionLayer, x: Any, y: Any = None, weight: Any = None, argument: str = "x"
 ) -> Examples:
-    """Return arrays as Examples that a likelihood can explain.
+    """Return arrays, or records that fit into memory, as Examples that a likelihood can explain.
 
     Raises:
         ValueError: for empty data, another shape than the model's, values that are not finite
             or not in the likelihood's support.
     """
+    if isinstance(x, Records):
+        x = x.examples()
     given = x if isinstance(x, Examples) else Examples(_floats(x, argument))
     if y is not None and y is not x:
         given = replace(given, y=np.asarray(y))
@@ -123,8 +125,15 @@ def keras_arguments(examples: Examples) -> tuple[Any, Any, Any]:
     return x, x if y is None and weight is not None else y, weight
 
 
-def split_last(examples: Examples, fraction: float) -> tuple[Examples, Examples]:
-    """Split off the last fraction of the examples, as Keras's ``validation_split`` does."""
+def split_last(
+    examples: Examples | Records, fraction: float, seed: int
+) -> tuple[Examples | Records, Examples | Records]:
+    """Split off the last fraction of the examples, as Keras's ``validation_split`` does.
+
+    Of records, which are read in blocks, the seed chooses.
+    """
+    if isinstance(examples, Records):
+        return examples.split(fraction, seed=seed)
     cut = len(examples) - int(len(examples) * fraction)
     if not 0 < cut < len(examples):
         raise ValueError(

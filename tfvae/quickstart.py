@@ -103,6 +103,7 @@ def run(
     check_target(models / "digits")
     finished = runs.train(config(seed), folder / "run", overwrite=True, verbose=verbose)
     model, data = finished.model(), finished.data()
+    assert isinstance(data.test, tfvae.data.Examples)
     evaluation = tfvae.evaluate.evaluate(model, data.test, samples=100)
     say(
         f"Test set: ELBO {evaluation.elbo:.1f} nats, "

@@ -115,32 +115,22 @@ class ReplicaSteps:
 
     Args:
         feed: the data, of which every machine has the whole and reads its part.
-        take: from (x, y, weight) and a share, takes a replica's part of a step.
-        counter: the model's step counter.
-        start: what it was when the running pass began.
+        run: what :func:`replicated_steps` returned.
+        start: the model's step counter when the running pass began.
         done: steps of that pass that were taken before.
-        eager: run in Python, for debugging.
     """
 
     def __init__(
-        self,
-        feed: Feed,
-        take: Callable[[Any, Share], tf.Tensor],
-        counter: keras.Variable,
-        *,
-        start: int,
-        done: int,
-        eager: bool = False,
+        self, feed: Feed, run: Callable[[Any, tf.Tensor], tf.Tensor], *, start: int, done: int
     ) -> None:
         self.start = start
         self._passed = done
         self._feed = feed
-        strategy = tf.distribute.get_strategy()
-        dataset = strategy.distribute_datasets_from_function(
+        self._run = run
+        dataset = tf.distribute.get_strategy().distribute_datasets_from_function(
             lambda context: _dataset(feed, start, done, context)
         )
         self._iterator = iter(dataset)
-        self._run = _steps(strategy, take, feed.preparation, counter, eager=eager)
 
     def __call__(self, count: int, step: int) -> bool:
         """Take `count` steps from the model's step counter on; say whether all were good."""
@@ -151,14 +141,23 @@ class ReplicaSteps:
         return good
 
 
-def _steps(
-    strategy: tf.distribute.Strategy,
+def replicated_steps(
     take: Callable[[Any, Share], tf.Tensor],
-    prepare: Preparation,
     counter: keras.Variable,
+    prepare: Preparation,
     *,
-    eager: bool,
-) -> Callable[..., tf.Tensor]:
+    eager: bool = False,
+) -> Callable[[Any, tf.Tensor], tf.Tensor]:
+    """Return a function that takes n steps on what an iterator yields, as one loop.
+
+    Args:
+        take: from (x, y, weight) and a share, takes a replica's part of a step.
+        counter: the model's step counter, of which binarisation is a function.
+        prepare: makes what the model sees of what is stored.
+        eager: run it in Python, for debugging.
+    """
+    strategy = tf.distribute.get_strategy()
+
     def replica_step(tensors: tuple[tf.Tensor, ...], position: Any, fraction: Any) -> tf.Tensor:
         data = prepare(tensors, tf.convert_to_tensor(counter), position)
         return take(data, Share(position, fraction))

@@ -118,15 +118,15 @@ class RunConfig:
             _check(self, name, good or optional, f"a whole number of at least {least}")
         rate = _number(self.learning_rate)
         _check(self, "learning_rate", rate is not None and rate > 0, "a positive number")
-        for name, good in (
-            ("scale", lambda number: number > 0),
-            ("clip_norm", lambda number: number > 0),
-            ("ema", lambda number: 0 < number < 1),
+        for name, most, expected in (
+            ("scale", math.inf, "a positive number"),
+            ("clip_norm", math.inf, "a positive number"),
+            ("ema", 1.0, "a number between 0 and 1"),
         ):
             value = getattr(self, name)
             number = _number(value)
-            expected = "a number between 0 and 1" if name == "ema" else "a positive number"
-            _check(self, name, value is None or (number is not None and good(number)), expected)
+            inside = number is not None and 0 < number < most
+            _check(self, name, value is None or inside, expected)
         self._check_slots()
         held_out = _number(self.validation)
         _check(

@@ -13,8 +13,8 @@ from tfvae import engine, feeds, intake
 from tfvae.data import Examples
 from tfvae.engine import Steps
 from tfvae.feeds import Block, Feed
-from tfvae.loop import CHUNK, LocalSteps, compiled_steps, guarded, longest_chunk, xla_pays
-from tfvae.replicas import ReplicaSteps
+from tfvae.loop import CHUNK, LocalSteps, compiled_steps, guarded, longest_chunk
+from tfvae.replicas import ReplicaSteps, replicated_steps
 from tfvae.step import StepModel, Unpacked, check_count
 
 __all__ = ["TraceModel", "Unpacked"]
@@ -72,10 +72,15 @@ class TraceModel(StepModel):
         """Return what takes steps on a feed, on one device or on all replicas."""
         take = self.train_batch if training else self.test_batch
         counter = self.step if training else self._test_step
-        if tf.distribute.has_strategy():
-            return ReplicaSteps(feed, take, counter, start=start, done=done, eager=self.run_eagerly)
+        eager = self.run_eagerly
         # A traced loop has these built in.
         key = (training, feed.preparation, feed.batch_size, self.dataset_size)
+        if tf.distribute.has_strategy():
+            if key not in self._functions:
+                self._functions[key] = replicated_steps(
+                    take, counter, feed.preparation, eager=eager
+                )
+            return ReplicaSteps(feed, self._functions[key], start=start, done=done)
         if key not in self._functions:
             jit, always, size = self.jit_compile, self.jit != "auto", feed.batch_size
 
@@ -84,31 +89,9 @@ class TraceModel(StepModel):
                 return jit and (always or (training and block.size == size))
 
             self._functions[key] = compiled_steps(
-                take, counter, feed.preparation, xla=xla, eager=self.run_eagerly
+                take, counter, feed.preparation, xla=xla, eager=eager
             )
         return LocalSteps(feed, self._functions[key], start=start, done=done, chunk=chunk)
-
-    @functools.cached_property
-    def importance_terms(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        """From (x, seed, samples, condition), compiled: what evaluation sums over chunks.
-
-        Returns log Σ_s w_s, Σ_s log p(x|z_s) and the KL, [B] each.
-        """
-
-        def terms(
-            x: tf.Tensor, seed: tf.Tensor, samples: int, condition: tf.Tensor | None = None
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            trace = self.trace(x, samples, seed, condition=condition)
-            return (
-                tf.reduce_logsumexp(trace.log_weight, axis=0),
-                tf.reduce_sum(trace.log_likelihood, axis=0),
-                trace.kl,
-            )
-
-        compiled: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]] = tf.function(
-            terms, jit_compile=xla_pays(*self.networks()), autograph=False
-        )
-        return compiled
 
     def fit(
         self,
@@ -205,7 +188,7 @@ class TraceModel(StepModel):
         data = intake.accepted(self.likelihood, x, y, options.pop("sample_weight", None))
         self.check_examples(data)
         if validation_split and validation_data is None:
-            data, validation_data = intake.split_last(data, validation_split)
+            data, validation_data = intake.split_last(data, validation_split, self.seed)
         batch_size = feeds.BATCH_SIZE if batch_size is None else batch_size
         feed = Feed(data, batch_size, seed=self.seed, shuffle=shuffle)
         self.dataset_size = len(data)

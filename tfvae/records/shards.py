@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from tfvae.records.wire import Wire
 from tfvae.sources import DataError, OnCorrupt
-from tfvae.wire import Wire
 
 FILENAME = "dataset.json"
 FORMAT = 1
@@ -39,7 +39,7 @@ class Shard:
         file: Its name.
         examples: How many it holds.
         bytes: Its size.
-        checks: Of each block of records, :func:`tfvae.blocks.checksum`.
+        checks: Of each block of records, :func:`tfvae.records.blocks.checksum`.
     """
 
     file: str

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfvae.blocks import after
+from tfvae.records.blocks import after
 from tfvae.sources import Array, philox
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def in_order(runs: Array, read: Read, signature: tuple[tf.TensorSpec, ...]) -> t
     """Return the tensors of each run.
 
     Args:
-        runs: As of `tfvae.blocks.runs`.
+        runs: As of `tfvae.records.blocks.runs`.
         read: Called from threads of the pipeline.
         signature: Of what it returns.
     """

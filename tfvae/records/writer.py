@@ -12,8 +12,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from tfvae.blocks import checksum
-from tfvae.shards import Layout, Part, Shard, shard_name
+from tfvae.records.blocks import checksum
+from tfvae.records.shards import Layout, Part, Shard, shard_name
 from tfvae.sources import Array, DataError
 
 __all__ = ["Chunk", "Progress", "Source", "Writer"]

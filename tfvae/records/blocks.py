@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from tfvae.shards import Layout, Part
+from tfvae.records.shards import Layout, Part
+from tfvae.records.wire import Wire
 from tfvae.sources import Array, DataError
-from tfvae.wire import Wire
 
 SHARD, START, SIZE, CHECK, FIRST, COUNT = range(6)
 """Columns of runs."""

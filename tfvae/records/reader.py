@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tfvae import blocks, shards, streams
-from tfvae.blocks import COUNT
 from tfvae.examples import (
     Binarize,
     Examples,
@@ -25,7 +23,9 @@ from tfvae.examples import (
     divisor,
     held_out_count,
 )
-from tfvae.shards import Layout
+from tfvae.records import blocks, shards, streams
+from tfvae.records.blocks import COUNT
+from tfvae.records.shards import Layout
 from tfvae.sources import Array, DataError, OnCorrupt, check_on_corrupt, permutation
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Records:
         folder: Where it lies.
         part: "train", "validation" or "test".
         layout: What its `dataset.json` says.
-        runs: Which records, int64 [runs, 6]; see `tfvae.blocks`.
+        runs: Which records, int64 [runs, 6]; see `tfvae.records.blocks`.
         binarize: What a model is to see of values in [0, 1], as in `Examples`.
         seed: Seed of the order and of the binarisation.
         divide_by: What stored values are divided by.
