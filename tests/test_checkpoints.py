@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from test_training import assert_same_weights
 
 import tfvae
@@ -189,6 +190,31 @@ def test_a_full_disk_keeps_the_last_good_one(
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000000008.npz"]
     header, _ = checkpoints.read(tmp_path / "step-000000000008.npz")
     assert header["step"] == 8
+
+
+def test_resumed_as_something_else(data: Examples, tmp_path: Path) -> None:
+    build().fit(data, callbacks=[Checkpoint(tmp_path)], **(FIT | {"epochs": 1}))
+    with pytest.raises(
+        FileExistsError, match=r"step-000000000008\.npz\. Go on from it with resume"
+    ):
+        build().fit(data, callbacks=[Checkpoint(tmp_path)], **FIT)
+    for given, options, said in (
+        (data, {"batch_size": 16}, "whose batch_size is 8"),
+        (data.take(40), {}, "whose examples is 61"),
+        (data, {"shuffle": False}, "whose shuffle is 1"),
+    ):
+        with pytest.raises(CheckpointError, match=said):
+            build().fit(given, callbacks=[Checkpoint(tmp_path, resume=True)], **(FIT | options))
+
+
+def test_a_stream_is_resumed_at_the_end_of_an_epoch(binary_images: Any, tmp_path: Path) -> None:
+    stream = tf.data.Dataset.from_tensor_slices(binary_images).batch(16)
+    whole, first, second = build(1), build(1), build(1)
+    whole.fit(stream, epochs=3, verbose=0)
+    first.fit(stream, epochs=1, callbacks=[Checkpoint(tmp_path)], verbose=0)
+    history = second.fit(stream, epochs=3, callbacks=[Checkpoint(tmp_path, resume=True)], verbose=0)
+    assert history.epoch == [1, 2]
+    assert_same_weights(second, whole)
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:

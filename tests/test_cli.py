@@ -111,6 +111,8 @@ MISTAKES = {
     "train --slot-rates prior=-1": (1, "positive factors"),
     "train --patience 3": (1, "`validation`"),
     "train --schedule cos": (2, "cosine"),
+    "train --sweep seed=0,1 --out s --device cpu": (2, "--device and --sweep exclude each other"),
+    "train --strategy multiworker": (1, "`out` (--out) for the multiworker strategy"),
     "train --checkpoint-every 0": (2, "--checkpoint-every"),
     "evaluate": (2, "RUN"),
     "evaluate rnu": (1, "rnu, which does not exist. Did you mean 'run'?"),

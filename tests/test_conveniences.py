@@ -11,10 +11,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 from test_training import assert_same_weights
 
 import tfvae
 from tfvae import loop, optimizers, random, run_config, runs, step
+from tfvae.cli import cli
 from tfvae.data import Examples
 from tfvae.run_config import RunConfig, RunError
 
@@ -100,6 +102,8 @@ def test_slots_have_rates_and_can_be_frozen(binary_images: Any) -> None:
     vae = small(slot_rates={"decoder": 0.25})
     vae.encoder.trainable = False
     vae.compile(keras.optimizers.SGD(RATE), jit_compile=False, slot_rates={"decoder": 0.25})
+    # Compiled twice with the same optimizer, the factor is the same.
+    vae.compile(vae.optimizer, jit_compile=False, slot_rates={"decoder": 0.25})
     plain = small()
     encoder, decoder = vae.encoder.get_weights(), plain.decoder.get_weights()
     for model in (vae, plain):
@@ -274,6 +278,10 @@ def test_resume_of_a_complete_run_and_of_a_longer_one(config: RunConfig, tmp_pat
     assert longer.history["val_elbo"] == whole.history["val_elbo"]
     with pytest.raises(RunError, match="`epochs` of at least 5"):
         runs.resume(run.path, epochs=4)
+    line = ["train", "--resume", str(run.path), "--latent-dim", "5", "--seed", "0", "--ema", "0.9"]
+    result = CliRunner().invoke(cli, line)
+    assert result.exit_code == 1
+    assert "Received another: ema None -> 0.9; latent_dim 2 -> 5." in result.output
     falling = runs.train(
         replace(config, schedule="linear", epochs=1), tmp_path / "l", verbose=False
     )

@@ -68,10 +68,11 @@ def test_the_readme_has_the_endpoints_that_there_are() -> None:
         assert set(named) == {spec.name for spec in endpoint.outputs} - extra
 
 
-def readme_commands() -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def commands() -> list[str]:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines()]
+    return [line for block in blocks for line in block.splitlines() if line.startswith("tfvae")]
 
 
 def test_the_readme_has_one_command_for_each_of_two_things() -> None:
@@ -82,10 +83,10 @@ def test_the_readme_has_one_command_for_each_of_two_things() -> None:
         assert "\n" not in block[1]
 
 
-@pytest.mark.parametrize("line", [line for line in readme_commands() if line.startswith("tfvae")])
-def test_commands_in_the_readme_have_the_options_they_name(line: str) -> None:
+@pytest.mark.parametrize("line", commands())
+def test_commands_in_the_pages_have_the_options_they_name(line: str) -> None:
     from tfvae.cli import cli
 
     # Options are parsed before --help is acted on: one that does not exist is an error.
-    result = CliRunner().invoke(cli, [*shlex.split(line)[1:], "--help"])
+    result = CliRunner().invoke(cli, [*shlex.split(line, comments=True)[1:], "--help"])
     assert result.exit_code == 0, result.output

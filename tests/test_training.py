@@ -40,9 +40,8 @@ def rows_of_pass(feed: feeds.Feed, start: int, done: int = 0, chunk: int = 32) -
     The feed's x are the examples' own indices.
     """
     batches: list[Any] = []
-    for tensors, order, first, steps, size in feed.blocks(start, done, chunk):
+    for tensors, first, steps, size in feed.blocks(start, done, chunk):
         rows = tensors[0].numpy()[:, 0].astype(int)
-        rows = rows if order is None else rows[order.numpy()]
         batches += [rows[i * size : (i + 1) * size] for i in range(first, first + steps)]
     return batches
 

@@ -52,11 +52,16 @@ class Checkpoint(keras.callbacks.Callback):
         monitor: the log whose best value is kept as ``best.npz``; None keeps none.
         mode: whether the best is the largest, ``"max"``, or the smallest, ``"min"``.
         resume: begin with the newest good checkpoint in the folder, if there is one.
-        writes: whether this process saves; of several workers one does.
+        writes: whether this process saves; by default, of several workers the first does.
 
     Raises:
         ValueError: for numbers below 1 or an unknown `mode`.
-        CheckpointError: when training begins, if the checkpoint is of another model.
+        FileExistsError: when training begins without `resume`, if there are checkpoints.
+        CheckpointError: when training begins, if the checkpoint is of another model, or of other
+            data or another batch size.
+
+    Of a ``tf.data`` pipeline or a generator, which cannot be entered in the middle, the epoch that
+    was interrupted begins again.
 
     A checkpoint that cannot be written, on a full disk, is warned of and training goes on; the one
     before it is kept.
@@ -75,7 +80,7 @@ class Checkpoint(keras.callbacks.Callback):
         monitor: str | None = "val_elbo",
         mode: str = "max",
         resume: bool = False,
-        writes: bool = True,
+        writes: bool | None = None,
     ) -> None:
         super().__init__()
         check_count("keep", keep)
@@ -99,12 +104,19 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Restore, if asked to."""
         self._saved_at = time.monotonic()
+        if self.writes is None:
+            self.writes = replicas.is_chief()
+        if self.writes and not self.resume and self._last < 0 and newest(self.folder):
+            raise FileExistsError(
+                f"Expected a folder without checkpoints. Received: {self.folder}, which holds "
+                f"{newest(self.folder)[0].name}. Go on from it with resume=True, or choose another."
+            )
         if self.writes:
             for left in [*self.folder.glob(f".{PATTERN}.*"), *self.folder.glob(f".{BEST}.*")]:
                 left.unlink(missing_ok=True)  # by a process that was killed
         if not self.resume:
             return
-        header = restore_newest(self.model, self.folder)
+        header = restore_newest(self.model, self.folder, remove_damaged=bool(self.writes))
         if tf.distribute.has_strategy() and not replicas.agree(int(self.model.step.numpy())):
             raise CheckpointError(
                 f"Expected all workers to find the same checkpoints in {self.folder}. Received: "
@@ -137,10 +149,15 @@ class Checkpoint(keras.callbacks.Callback):
         due = self.every is None and (
             idle > self._took / _SAVING_SHARE or not self._took < math.inf
         )
-        if due or epoch + 1 == self.params.get("epochs") or self.model.stop_training:
-            self.save()
+        # The best first: a kill in between loses nothing, for that epoch will come again.
         if better:
             self._write(BEST)
+        if due or epoch + 1 == self.params.get("epochs") or self.model.stop_training:
+            self.save()
+
+    def newest(self) -> Path | None:
+        """Return the newest checkpoint in the folder."""
+        return next(iter(newest(self.folder)), None)
 
     def completed_epochs(self) -> int:
         """Return how many epochs were completed at the newest checkpoint that is whole."""
@@ -152,9 +169,10 @@ class Checkpoint(keras.callbacks.Callback):
     def save(self) -> None:
         """Save a checkpoint now, and remove those that are no longer kept."""
         step = int(self.model.step.numpy())
-        if not self._write(f"step-{step:012d}.npz"):
-            return
+        # All workers save at the same steps, whether or not the disk is full.
         self._last = step
+        if not self._write(f"step-{step:012d}.npz") or not self.writes:
+            return
         for old in sorted(self.folder.glob(PATTERN))[: -self.keep]:
             old.unlink(missing_ok=True)
 
@@ -168,6 +186,7 @@ class Checkpoint(keras.callbacks.Callback):
             "history": self.history,
             "best": self.best if math.isfinite(self.best) else None,
             "slots": _slots(self.model),
+            "course": self.model.course,
             "variables": [_described(variable) for variable in _variables(self.model)],
         }
         # Also where another worker writes: sums over all of them are read together.
@@ -194,7 +213,9 @@ def newest(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(Path(folder).glob(PATTERN), reverse=True)
 
 
-def restore_newest(model: Any, folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+def restore_newest(
+    model: Any, folder: str | os.PathLike[str], *, remove_damaged: bool = False
+) -> dict[str, Any] | None:
     """Restore the newest checkpoint that is whole, and return what it says; None if there is none.
 
     Raises:
@@ -212,6 +233,8 @@ def restore_newest(model: Any, folder: str | os.PathLike[str]) -> dict[str, Any]
             damaged.append(path)
             continue
         _restore(model, path, header, values)
+        for each in damaged if remove_damaged else ():
+            each.unlink(missing_ok=True)  # it would count as the newest
         return header
     if damaged:
         raise CheckpointError(
@@ -277,6 +300,12 @@ def _restore(model: Any, path: Path, header: dict[str, Any], values: list[Any]) 
             raise CheckpointError(
                 f"Expected a checkpoint of this model. Received: {path}, whose {slot} is "
                 f"{given}; the model's is {slots.get(slot)}."
+            )
+    for name, given in header["course"].items():
+        if model.course and model.course.get(name) != given:
+            raise CheckpointError(
+                f"Expected to go on with a training whose {name} is {given}, as in {path}. "
+                f"Received: {name}={model.course.get(name)}. Resume it as it was."
             )
     ours = [_described(variable) for variable in variables]
     if len(ours) != len(header["variables"]):

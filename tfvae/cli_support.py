@@ -156,7 +156,8 @@ class ModelCommand(click.Command):
         """Find the model, then read its options."""
         name = _last_value(args, "--model")
         file = _last_value(args, "--resume") or _last_value(args, "--config")
-        if name is None and file is not None:
+        asks = {"-h", "--help"}.intersection(args)
+        if name is None and file is not None and not asks:
             name = RunConfig.read(file).model
         name = "vae" if name is None else name
         parameter = next(each for each in self.params if each.name == "model")

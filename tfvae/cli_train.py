@@ -179,6 +179,12 @@ def train(
                 raise click.UsageError(f"{name} and --resume exclude each other.", ctx)
         run = resume_run(resume, **_resumption(ctx, resume), **how)
     elif swept:
+        for name, asked in (
+            ("--checkpoint-every", checkpoint_every), ("--device", device),
+            ("--strategy", strategy != "none"), ("--tensorboard", tensorboard),
+        ):  # fmt: skip
+            if asked:
+                raise click.UsageError(f"{name} and --sweep exclude each other.", ctx)
         train_all(ctx, _configuration(ctx, config), swept, out, overwrite)
         return
     else:

@@ -29,6 +29,7 @@ def fit(
     epochs: int,
     initial_epoch: int,
     steps_per_epoch: int,
+    steps_per_pass: int,
     chunk: int,
     validate: Callable[[int], dict[str, float]],
 ) -> dict[str, float]:
@@ -42,6 +43,7 @@ def fit(
         epochs: where to stop.
         initial_epoch: where to start, unless a callback restores a position.
         steps_per_epoch: steps in each.
+        steps_per_pass: steps that a pass over the data takes.
         chunk: steps between callbacks.
         validate: from the epoch, what to add to its logs.
     """
@@ -52,6 +54,8 @@ def fit(
         model.position = Position(model._initial_epoch)
     step = int(model.step.numpy())
     start = step if model.position.start is None else model.position.start
+    # A pass that is over has a successor.
+    start += (step - start) // steps_per_pass * steps_per_pass
     take = steps(start, step - start)
     logs: dict[str, float] = {}
     for epoch in range(model.position.epoch, epochs):
@@ -78,7 +82,8 @@ def fit(
                 "extreme values, and the learning rate."
             )
         logs = logs | validate(epoch)
-        model.position = Position(epoch + 1, 0, take.start)
+        if done == steps_per_epoch:  # else it was stopped, and may be resumed there
+            model.position = Position(epoch + 1, 0, take.start)
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
             break

@@ -1,8 +1,8 @@
 """The steps of training on data that we can index: which examples, in which order.
 
 A feed is a pure function of (seed, step): a run that is resumed in the middle of an epoch sees
-what an uninterrupted one would. The values of a step are gathered, scaled and binarised inside the
-compiled loop; a feed says where they lie.
+what an uninterrupted one would. A feed gathers the rows of a chunk of steps; they are scaled and
+binarised inside the compiled loop.
 """
 
 from __future__ import annotations
@@ -36,15 +36,14 @@ class Block(NamedTuple):
     """Steps of one batch size, within one pass over the data.
 
     Attributes:
-        tensors: x, and y and weight where there are any, each [rows, ...].
-        order: the rows in the order of training, or None where they are in it already.
-        first: the first step: batch i is rows [i * batch_size, (i + 1) * batch_size) of the order.
+        tensors: x, and y and weight where there are any, each [rows, ...], in the order of
+            training.
+        first: the first step: batch i is rows [i * size, (i + 1) * size).
         steps: how many there are; of a batch of another size, one.
         size: examples in each.
     """
 
     tensors: tuple[tf.Tensor, ...]
-    order: tf.Tensor | None
     first: int
     steps: int
     size: int
@@ -168,36 +167,33 @@ class Feed:
         Args:
             start: the model's step counter when the pass began, of which its order is a function.
             done: steps of the pass that were taken before.
-            chunk: steps that a block of a stream should hold, if that is not too large.
+            chunk: steps that a block should hold, if that is not too large.
         """
         if done >= self.steps:
             return
-        if self.stays_on_device():
-            yield from self._blocks_on_device(start, done)
-        else:
-            yield from self._blocks_of_stream(start, done, chunk)
-
-    def _blocks_on_device(self, start: int, done: int) -> Iterator[Block]:
-        tensors, order = self._on_device, self.order(start)
-        if done < self.full:
-            yield Block(tensors, order, done, self.full - done, self.batch_size)
-        if self.steps > self.full:
-            last = order[self.full * self.batch_size :]
-            yield Block(tensors, last, 0, 1, int(last.shape[0]))
-
-    def _blocks_of_stream(self, start: int, done: int, chunk: int) -> Iterator[Block]:
         step_bytes = self.batch_size * math.prod(self.data.shape) * self._item_bytes
         chunk = max(1, min(chunk, BLOCK_BYTES // step_bytes, self.steps))
-        skipped, first = divmod(done, chunk)
-        for arrays in self.stream(start, skipped, chunk * self.batch_size):
+        skip, first = divmod(done, chunk)
+        source = self._gathered if self.stays_on_device() else self.stream
+        for arrays in source(start, skip, chunk * self.batch_size):
             full, left = divmod(len(arrays[0]), self.batch_size)
             if full > first:
                 # Of one shape, so that the last block needs no graph of its own.
                 padded = tuple(_padded(each, chunk * self.batch_size) for each in arrays)
-                yield Block(padded, None, first, full - first, self.batch_size)
+                yield Block(padded, first, full - first, self.batch_size)
             if left:
-                yield Block(tuple(tf.constant(each[-left:]) for each in arrays), None, 0, 1, left)
+                yield Block(tuple(tf.constant(each[-left:]) for each in arrays), 0, 1, left)
             first = 0
+
+    def _gathered(self, start: int, skip: int, size: int) -> Iterator[tuple[tf.Tensor, ...]]:
+        """Yield what :meth:`stream` does, from arrays on the device.
+
+        Gathered outside the compiled loop, in which XLA would gather value by value.
+        """
+        order = self.order(start)
+        for begin in range(skip * size, len(self.data), size):
+            rows = order[begin : begin + size]
+            yield tuple(tf.gather(each, rows) for each in self._on_device)
 
     @property
     def _item_bytes(self) -> int:

@@ -46,8 +46,13 @@ def accepted(
             f"Expected no `y` or `sample_weight` beside the records in `{argument}`: they hold "
             "their labels. Convert the data with them."
         )
-    examples(likelihood, x.take(min(len(x), 64)), argument=argument)
+    examples(likelihood, first(x), argument=argument)
     return x
+
+
+def first(given: Examples | Records) -> Examples:
+    """Return examples as they are, of records the first ones."""
+    return given.take(min(len(given), 64)) if isinstance(given, Records) else given
 
 
 def fixed(given: Examples) -> Examples:

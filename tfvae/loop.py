@@ -2,8 +2,8 @@
 
 Keras feeds a model batch by batch through an input pipeline, which for a small VAE costs more
 than the arithmetic. Here arrays stay on the device, a pass over them is a permutation, and a chunk
-of steps (gather rows, binarise, differentiate, update) runs as one ``tf.while_loop``, compiled by
-XLA where that pays. Callbacks and progress run between chunks.
+of steps (binarise, differentiate, update) runs as one ``tf.while_loop``, compiled by XLA where that
+pays. Callbacks and progress run between chunks.
 """
 
 from __future__ import annotations
@@ -62,20 +62,13 @@ def compiled_steps(
 
     def run(
         tensors: tuple[tf.Tensor, ...],
-        order: tf.Tensor | None,
         first: tf.Tensor,
         stop: tf.Tensor,
         size: int,
     ) -> tf.Tensor:
-        def gathered(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            if order is None:
-                return tuple(_rows(each, index * size, size) for each in tensors)
-            rows = _rows(order, index * size, size)
-            return tuple(tf.gather(each, rows) for each in tensors)
-
         def one_step(index: tf.Tensor, good: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            data = prepare(gathered(index), tf.convert_to_tensor(counter))
-            return index + 1, take(data)
+            batch = tuple(_rows(each, index * size, size) for each in tensors)
+            return index + 1, take(prepare(batch, tf.convert_to_tensor(counter)))
 
         # One iteration at a time: steps read the weights that the step before them wrote.
         _, good = tf.while_loop(
@@ -91,7 +84,7 @@ def compiled_steps(
 
     def steps(block: Block, count: int) -> bool:
         first, stop = (tf.constant(n, tf.int32) for n in (block.first, block.first + count))
-        return bool(loops[xla(block)](block.tensors, block.order, first, stop, block.size))
+        return bool(loops[xla(block)](block.tensors, first, stop, block.size))
 
     return steps
 
@@ -196,7 +189,7 @@ def xla_pays(*networks: keras.layers.Layer) -> bool:
     convolutions (some 70 times) or recurrent cells, or where a layer says so. On GPU it does
     throughout.
     """
-    if tf.config.list_physical_devices("GPU"):
+    if tf.config.get_visible_devices("GPU"):
         return True
     slow = tuple(
         cls

@@ -22,6 +22,7 @@ from tfvae.layers.base import DistributionLayer
 from tfvae.layers.kl import has_closed_form
 from tfvae.objectives import ELBO, Objective, check_samples
 from tfvae.priors import Prior
+from tfvae.records import Records
 from tfvae.trace import Distribution, Latent, Trace
 from tfvae.training import TraceModel, Unpacked
 
@@ -105,15 +106,16 @@ class VAE(Generative, TraceModel):
         """Return encoder and decoder, and slots that may hold networks of their own."""
         return self.encoder, self.decoder, self.posterior, self.prior
 
-    def check_examples(self, examples: Examples) -> None:
+    def check_examples(self, examples: Examples | Records) -> None:
         """Refuse a training set without conditions, or too small for the posterior."""
         self.posterior.check_examples(len(examples))
         self.check_condition(examples, "vae.fit(x, c)")
 
-    def check_condition(self, examples: Examples, call: str) -> None:
+    def check_condition(self, examples: Examples | Records, call: str) -> None:
         """Refuse examples without finite conditions where the prior asks for them."""
         if not self.prior.conditional:
             return
+        examples = intake.first(examples)
         if examples.y is None:
             raise ValueError(
                 f"Expected conditions for the prior {type(self.prior).__name__}, one for each "

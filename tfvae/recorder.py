@@ -62,6 +62,7 @@ class Recorder:
         self.writes = writes
         self.history: dict[str, list[float]] = {}
         self.message = ""
+        self.resumed = False
         self.started = self.epoch_started = time.monotonic()
         self.saved_at = 0.0
         self.saving_took = math.inf
@@ -76,6 +77,7 @@ class Recorder:
         """Go on after the epochs of the newest checkpoint, with the history up to there."""
         done = self.checkpoint.completed_epochs()
         self.history = {name: list(values[:done]) for name, values in history.items()}
+        self.resumed = True
         if self.writes:
             files.replace_text(self.folder / CONFIG, self.config.to_json())
 
@@ -134,7 +136,8 @@ class Recorder:
             self.model.fit(
                 dataset.train,
                 batch_size=self.config.batch_size,
-                epochs=self.config.epochs,
+                # A run that was killed as it was about to stop early trains no longer.
+                epochs=self.epochs if self._stops_early() else self.config.epochs,
                 validation_data=dataset.validation,
                 verbose=0,
                 callbacks=callbacks,
@@ -142,6 +145,7 @@ class Recorder:
             )
             if self.config.fit_prior != "none":
                 self._settle()
+                self.unsaved = None
                 self.model = self.model.fit_prior(
                     dataset.train,
                     self.config.fit_prior,
@@ -156,12 +160,14 @@ class Recorder:
         except FloatingPointError as error:
             self._save()
             self._write_status("failed", str(error))
-            raise type(error)(f"{error} {self._kept()}") from error
+            raise type(error)(f"{error} {self._kept(again=False)}") from error
         except BaseException as error:
             with contextlib.suppress(OSError):  # a full disk is why we are here, perhaps
                 self._write_status("failed", f"{type(error).__name__}: {error}")
             raise
         self._settle()
+        if self.resumed:
+            self._save()  # a checkpoint may be of a later epoch than the model's file
         self._write_status("complete", self.message)
 
     def end_epoch(self, _epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -179,19 +185,21 @@ class Recorder:
             self._save()
         self._write_history()
         self._write_status("running")
-        self._stop_early()
+        if self._stops_early():
+            self.model.stop_training = True
 
-    def _stop_early(self) -> None:
-        """Stop where nothing has become better for long: a function of the history alone."""
+    def _stops_early(self) -> bool:
+        """Say whether nothing has become better for long: a function of the history alone."""
         name = "val_elbo" if "val_elbo" in self.history else "val_loss"
         watched = self.history.get(name, [])
         if self.config.patience is None or not watched:
-            return
+            return False
         sign = 1.0 if name == "val_elbo" else -1.0
         best = max(range(len(watched)), key=lambda epoch: sign * watched[epoch])
-        if len(watched) - 1 - best >= self.config.patience:
-            self.model.stop_training = True
+        stops = len(watched) - 1 - best >= self.config.patience
+        if stops:
             self.message = f"stopped early: {name} was best in epoch {best + 1}"
+        return stops
 
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
@@ -241,9 +249,11 @@ class Recorder:
             },
         )
 
-    def _kept(self) -> str:
+    def _kept(self, *, again: bool = True) -> str:
+        """Say what is kept, and how to go on from it, if that would not end alike again."""
         done = f"{self.epochs} of {self.config.epochs} epochs"
-        return (
-            f"{done} completed; model and history are kept in {self.folder}. "
-            f"Go on with: tfvae train --resume {self.folder}"
-        )
+        kept = f"{done} completed; model and history are kept in {self.folder}"
+        if again:
+            return f"{kept}. Go on with: tfvae train --resume {self.folder}"
+        last = self.checkpoint.newest()
+        return kept + ("." if last is None else f", and the last checkpoint in {last}.")

@@ -242,6 +242,11 @@ def train(
     from tfvae import cluster, devices
     from tfvae.progress import announce, show_progress
 
+    if strategy == "multiworker" and out is None:
+        raise RunError(
+            "Expected `out` (--out) for the multiworker strategy: a folder that all workers share. "
+            "Received: none."
+        )
     workers = cluster.check() if strategy == "multiworker" else None
     chief = workers is None or (workers.kind, workers.index) == (workers.leader, 0)
     folder = Path(out if out is not None else default_folder(config))

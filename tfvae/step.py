@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
@@ -41,12 +42,14 @@ class StepModel(keras.Model):
         seed: of the noise and the data order.
         step: int64, the number of training steps taken.
         position: where in its epochs training is.
+        course: what a training is resumed with only: batch size, number of examples and so on.
         dataset_size: examples that ``fit`` is training on, or None where that is not known.
     """
 
     objective: Objective
     likelihood: DistributionLayer
     position = Position()
+    course: dict[str, int] = {}  # noqa: RUF012, replaced and never changed
     dataset_size: int | None = None
 
     def __init__(self, *, seed: int, name: str, bounds: bool = True, **kwargs: Any) -> None:
@@ -152,7 +155,9 @@ class StepModel(keras.Model):
                 f'Expected `nonfinite` to be "stop" or "skip". Received: nonfinite={nonfinite!r}.'
             )
         check_rates(slot_rates or {})
-        alone = not tf.distribute.has_strategy()
+        alone = self.distribute_strategy is tf.distribute.get_strategy() and (
+            not tf.distribute.has_strategy()
+        )
         self.jit = jit_compile
         if jit_compile == "auto":
             jit_compile = not run_eagerly and alone and xla_pays(*self.networks())
@@ -167,10 +172,11 @@ class StepModel(keras.Model):
             jit_compile=jit_compile,
             run_eagerly=run_eagerly,
         )
+        # Keras would replace the weights by their averages at the end of some trainings.
+        self.optimizer.finalize_variable_values = lambda variables: None
         if not alone:
             replicas.leave_sums_alone(self.optimizer)
-        if self.slot_rates:
-            _scale_rates(self.optimizer, self, self.slot_rates)
+        _scale_rates(self.optimizer, self, self.slot_rates)
         self._functions: dict[Any, Any] = {}
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -355,7 +361,12 @@ class StepModel(keras.Model):
 
     def logs(self) -> dict[str, float]:
         """Return the metrics as numbers, summed over all replicas."""
-        results: dict[str, tf.Tensor] = self.get_metrics_result()
+        if tf.distribute.has_strategy() or self.run_eagerly:
+            results: dict[str, tf.Tensor] = self.get_metrics_result()
+        else:
+            if "logs" not in self._functions:
+                self._functions["logs"] = tf.function(self.get_metrics_result, autograph=False)
+            results = self._functions["logs"]()
         return {name: float(value) for name, value in results.items()}
 
 
@@ -369,7 +380,8 @@ def _scale_rates(
 ) -> None:
     """Have an optimizer multiply the learning rate of each slot's variables by its factor."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    update, key = optimizer.update_step, optimizer._var_key
+    # Not of the instance, which may have been compiled before with other factors.
+    update, key = functools.partial(type(optimizer).update_step, optimizer), optimizer._var_key
     factors: dict[Any, float] = {}
     for slot, factor in rates.items():
         layer = getattr(model, slot, None)

@@ -25,7 +25,8 @@ from urllib.parse import quote
 from tfvae import files, options
 from tfvae.export.errors import did_you_mean
 from tfvae.run_config import RunConfig, RunError
-from tfvae.runs import Interrupted, Run, build, check_target, train
+from tfvae.run_setup import build, check_target, load_data
+from tfvae.runs import Interrupted, Run, train
 from tfvae.trials import DOCUMENT, Sweep, Trial, ranked, written
 
 __all__ = ["SETTINGS", "Combination", "Sweep", "Trial", "combinations", "sweep"]
@@ -37,8 +38,8 @@ SETTINGS = tuple(
 )
 """What can be swept beside the model's own options."""
 
-# Whatever else varies may change what is loaded.
-_NOT_OF_THE_DATA = ("model", "epochs", "batch_size", "learning_rate", "fit_prior")
+# What decides what is loaded.
+_OF_THE_DATA = ("data", "binarize", "scale", "validation", "seed")
 _LONGEST_NAME = 255  # bytes, on the file systems in use
 
 
@@ -182,13 +183,9 @@ def _complete(folder: Path, planned: dict[str, Combination], overwrite: bool) ->
     found = {}
     dataset, loaded = None, None
     for name, (values, config) in planned.items():
-        wanted = {
-            key: value
-            for key, value in values.items()
-            if key in SETTINGS and key not in _NOT_OF_THE_DATA
-        }
+        wanted = {key: value for key, value in values.items() if key in _OF_THE_DATA}
         if dataset is None or wanted != loaded:
-            dataset, loaded = Run(folder / name, config, {}, {}, "pending").data(), wanted
+            dataset, loaded = load_data(config), wanted
         run = None if overwrite else _existing(folder / name, config.resolved(dataset.fingerprint))
         if run is not None and run.status == "complete":
             found[name] = Trial.of(values, run)

@@ -13,11 +13,34 @@ from tfvae import engine, feeds, intake
 from tfvae.data import Examples
 from tfvae.engine import Steps
 from tfvae.feeds import Block, Feed
-from tfvae.loop import CHUNK, LocalSteps, compiled_steps, guarded, longest_chunk
+from tfvae.loop import CHUNK, LocalSteps, Position, compiled_steps, guarded, longest_chunk
 from tfvae.replicas import ReplicaSteps, replicated_steps
 from tfvae.step import StepModel, Unpacked, check_count
 
 __all__ = ["TraceModel", "Unpacked"]
+
+
+class _Counted(keras.callbacks.Callback):
+    """Keeps a model's position where Keras's own loop trains: before other callbacks hear."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.model.position = Position()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.model.position = Position(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.position = Position(epoch + 1)
+
+
+class _Resumed(keras.callbacks.Callback):
+    """Has Keras's own loop begin where a checkpoint was restored: after other callbacks."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.model._initial_epoch = self.model.position.epoch or self.model._initial_epoch
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.model._initial_epoch = None
 
 
 class TraceModel(StepModel):
@@ -171,14 +194,15 @@ class TraceModel(StepModel):
                 "Weigh the examples themselves with `sample_weight`."
             )
         if not intake.is_indexed(x):
-            self.dataset_size = None
+            self.dataset_size, self.course = None, {}
+            callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
             return super().fit(
                 intake.checked_stream(self.likelihood, x),
                 y,
                 batch_size=batch_size,
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=callbacks,
+                callbacks=[_Counted(), *callbacks, _Resumed()],
                 validation_split=validation_split,
                 validation_data=self._arrays(validation_data),
                 # Keras warns of the default where it cannot shuffle.
@@ -194,6 +218,12 @@ class TraceModel(StepModel):
         self.dataset_size = len(data)
         steps = options.pop("steps_per_epoch", None) or feed.steps
         check_count("steps_per_epoch", steps)
+        self.course = {
+            "batch_size": int(batch_size),
+            "examples": len(data),
+            "steps_per_epoch": int(steps),
+            "shuffle": int(shuffle),
+        }
         longest = longest_chunk(callbacks) if self._chunk == "auto" else int(self._chunk)
         chunk = min(longest, steps)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
@@ -223,6 +253,7 @@ class TraceModel(StepModel):
             epochs=epochs,
             initial_epoch=initial_epoch,
             steps_per_epoch=steps,
+            steps_per_pass=feed.steps,
             chunk=chunk,
             validate=validate,
         )
@@ -331,14 +362,14 @@ class TraceModel(StepModel):
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Return reconstructions, as ``keras.Model.predict`` does."""
-        if intake.is_arrays(x):
+        if intake.is_indexed(x):
             x = intake.examples(self.likelihood, x).values()
         return super().predict(x, *args, **kwargs)
 
     def _arrays(self, data: Any) -> Any:
         """Check validation data that is in memory and return it as Keras takes it."""
         head, *rest = data if isinstance(data, tuple) else (data,)
-        if not intake.is_arrays(head):
+        if not intake.is_indexed(head):
             return data
         y, weight = (*rest, None, None)[:2]
         examples = intake.examples(self.likelihood, head, y, weight, argument="validation_data")
