@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ import replica_process
 import tensorflow as tf
 from replica_process import BATCH, CASES, WORKERS_CASES
 
-from tfvae import cluster, random, replicas, tf_config
+from tfvae import cluster, random, replicas, runs, tf_config
 from tfvae.data import Examples
 from tfvae.feeds import Feed
 
@@ -263,7 +264,12 @@ def loopback() -> list[str]:
     return [f"127.0.0.1:{port}" for port in free_ports(2)]
 
 
-def start(*arguments: str | Path, workers: list[str], index: int) -> subprocess.Popen[str]:
+def start(
+    *arguments: str | Path,
+    workers: list[str],
+    index: int,
+    program: tuple[str, ...] = (replica_process.__file__,),
+) -> subprocess.Popen[str]:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -272,7 +278,7 @@ def start(*arguments: str | Path, workers: list[str], index: int) -> subprocess.
     if workers:
         environment |= configured({"worker": workers}, index=index)
     return subprocess.Popen(
-        [sys.executable, replica_process.__file__, *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
@@ -347,3 +353,46 @@ def test_a_worker_that_does_not_come_is_waited_for_no_longer_than_said() -> None
         missing = f"worker {1 - index} at {for_each[index][1 - index]}"
         assert re.search(f"ClusterError: .*2 workers.*within 3 seconds.*{missing}", errors), errors
         assert float(waited) < 3 + 15
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_resume_as_one_process_trains(tmp_path: Path) -> None:
+    options = [
+        *("--binarize", "dynamic", "--validation", "100", "--latent-dim", "2"),
+        *("--hidden", "16", "--batch-size", "64", "--epochs", "5"),
+    ]
+
+    def workers(*arguments: str) -> list[subprocess.Popen[str]]:
+        addresses = loopback()
+        return [
+            start(
+                *("train", "--strategy", "multiworker", "--checkpoint-every", "5", *arguments),
+                workers=addresses,
+                index=index,
+                program=("-m", "tfvae.cli"),
+            )
+            for index in range(2)
+        ]
+
+    folder = tmp_path / "run"
+    running = workers("--out", str(folder), *options)
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("checkpoints/step-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for process in running:
+        process.kill()
+        ended(process)
+    assert runs.Run.load(folder).status == "running"
+    for process in workers("--resume", str(folder)):
+        code, _, errors = ended(process)
+        assert code == 0, errors
+    config = runs.Run.load(folder).config
+    alone = runs.train(config, tmp_path / "alone", verbose=False)
+    together = runs.Run.load(folder)
+    assert together.status == "complete"
+    for name in ("loss", "val_elbo"):
+        np.testing.assert_allclose(together.history[name], alone.history[name], rtol=1e-5)
+    for ours, theirs in zip(
+        together.model().get_weights(), alone.model().get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
