@@ -359,14 +359,16 @@ class StepModel(keras.Model):
         for metric in self._terms:
             metric.update_state(values[metric.name], sample_weight=weight)
 
-    def logs(self) -> dict[str, float]:
+    def logs(self, *, training: bool = True) -> dict[str, float]:
         """Return the metrics as numbers, summed over all replicas."""
+        # Some metrics have a result only once they were updated, which evaluation does not do.
+        key = ("logs", training)
         if tf.distribute.has_strategy() or self.run_eagerly:
             results: dict[str, tf.Tensor] = self.get_metrics_result()
         else:
-            if "logs" not in self._functions:
-                self._functions["logs"] = tf.function(self.get_metrics_result, autograph=False)
-            results = self._functions["logs"]()
+            if key not in self._functions:
+                self._functions[key] = tf.function(self.get_metrics_result, autograph=False)
+            results = self._functions[key]()
         return {name: float(value) for name, value in results.items()}
 
 

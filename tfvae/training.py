@@ -300,7 +300,8 @@ class TraceModel(StepModel):
 
     def _evaluate(self, feed: Feed, callbacks: Any) -> dict[str, float]:
         """Evaluate on all of a feed. Training metrics start afresh after it."""
-        # A schedule of the objective may look at the size of the training set, not of this.
+        # What else is measured, such as the use of a codebook, is measured in training.
+        judged = {"loss", *(term.name for term in self._terms)}
         self.reset_metrics()
         self._test_step.assign(0)
         callbacks.on_test_begin()
@@ -312,10 +313,10 @@ class TraceModel(StepModel):
             callbacks.on_test_batch_begin(done)
             take(count, done)
             done += count
-            logs = self.logs()
+            logs = self.logs(training=False)
+            logs = {name: value for name, value in logs.items() if name in judged}
             callbacks.on_test_batch_end(done - 1, logs)
         callbacks.on_test_end(logs)
-        logs.pop("skipped", None)
         return logs
 
     def evaluate(
