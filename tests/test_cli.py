@@ -420,7 +420,9 @@ def test_generate_refuses_what_it_cannot_write(place: Path, folder: Path) -> Non
 
 @pytest.mark.usefixtures("trained")
 @pytest.mark.slow
-def test_a_configuration_is_repeated(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_is_repeated(
+    place: Path, monkeypatch: pytest.MonkeyPatch, xla: None
+) -> None:
     monkeypatch.chdir(place)
     result = invoke("train --config runs/m/config.json --out runs/again")
     assert result.exit_code == 0, result.output
@@ -441,7 +443,8 @@ def test_ctrl_c_in_this_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     result = invoke(f"train --data small.npz {TINY} --out m")
     assert result.exit_code == 130
     assert result.output.splitlines()[-1] == (
-        "Interrupted. 1 of 2 epochs completed; model and history are kept in m."
+        "Interrupted. 1 of 2 epochs completed; model and history are kept in m. "
+        "Go on with: tfvae train --resume m"
     )
     stopped = runs.Run.load("m")
     assert stopped.status == "interrupted"
