@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from test_training import assert_same_weights
 import tfvae
 from tfvae import loop, optimizers, random, run_config, runs, step
 from tfvae.cli import cli
-from tfvae.data import Examples
+from tfvae.data import DataError, Examples
 from tfvae.run_config import RunConfig, RunError
 
 SHAPE = (6, 5)
@@ -217,8 +218,6 @@ def config() -> RunConfig:
 
 
 def test_a_run_has_what_its_configuration_asks_for(config: RunConfig, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     asked = replace(
         config, ema=0.9, schedule="cosine", warmup=5, clip_norm=1.0, freeze=("decoder",),
         slot_rates={"encoder": 0.5}, precision="mixed_bfloat16", nonfinite="skip",
@@ -242,8 +241,6 @@ def test_a_run_has_what_its_configuration_asks_for(config: RunConfig, tmp_path: 
 
 
 def test_weights_that_a_run_does_not_have(config: RunConfig, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     run = runs.train(replace(config, validation=0, epochs=1), tmp_path / "run", verbose=False)
     with pytest.raises(RunError, match="trained without --validation"):
         run.model("best")
@@ -254,8 +251,6 @@ def test_weights_that_a_run_does_not_have(config: RunConfig, tmp_path: Path) -> 
 
 
 def test_patience(config: RunConfig, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     # Nothing is learned at such a rate: noise decides, and soon no epoch is better.
     stuck = replace(config, epochs=60, patience=2, learning_rate=1e-12)
     run = runs.train(stuck, tmp_path / "run", verbose=False)
@@ -267,8 +262,6 @@ def test_patience(config: RunConfig, tmp_path: Path) -> None:
 
 
 def test_resume_of_a_complete_run_and_of_a_longer_one(config: RunConfig, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     run = runs.train(config, tmp_path / "run", verbose=False)
     assert runs.resume(run.path).history == run.history
     longer = runs.resume(run.path, epochs=5, verbose=False)
@@ -287,6 +280,24 @@ def test_resume_of_a_complete_run_and_of_a_longer_one(config: RunConfig, tmp_pat
     )
     with pytest.raises(RunError, match="linear schedule falls to 0"):
         runs.resume(falling.path, epochs=2)
+
+
+def test_damaged_records_stop_a_run_unless_they_are_to_be_left_out(tmp_path: Path) -> None:
+    from tfvae import convert
+
+    folder = convert.convert("digits", tmp_path / "digits").path
+    shard = folder / "train-00000-of-00001.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[5000] ^= 1
+    shard.write_bytes(content)
+    config = RunConfig(data=str(folder), epochs=1, options={"latent_dim": 2, "hidden": (4,)})
+    config = replace(config, options={**config.options, "likelihood": "ContinuousBernoulli"})
+    with pytest.raises(DataError, match="train-00000-of-00001.*damaged.*--skip-corrupt"):
+        runs.train(config, tmp_path / "run", verbose=False)
+    assert not (tmp_path / "run").exists()
+    with pytest.warns(UserWarning, match="Left out 1 damaged of 1,437"):
+        run = runs.train(replace(config, skip_corrupt=True), tmp_path / "run", verbose=False)
+    assert run.environment["data"]["train"] == 1436
 
 
 def test_records_train_like_arrays(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import click
 
 from tfvae import cli_support as support
 from tfvae.cli_sweep import train_all
-from tfvae.run_config import PRECISIONS, PRIORS, SCHEDULES, SLOTS
+from tfvae.devices import PRECISIONS
+from tfvae.run_config import PRIORS, SCHEDULES, SLOTS
 from tfvae.runs import Run, RunConfig, RunError, check_target
 from tfvae.runs import resume as resume_run
 from tfvae.runs import train as train_run
@@ -38,6 +39,11 @@ _SEED = click.IntRange(min=0)
     float,
     "Divide the data by this: 1 keeps counts. Automatic for bytes and 0/1 values.",
     _DEFAULTS["scale"],
+)
+@click.option(
+    "--skip-corrupt/--no-skip-corrupt",
+    default=None,
+    help="Leave out damaged records and images, with a warning that counts them.",
 )
 @support.setting(
     "validation",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tfvae import options
+from tfvae.devices import PRECISIONS
 from tfvae.export.errors import did_you_mean
 
 CONFIG = "config.json"
@@ -20,7 +21,6 @@ SCHEDULES = ("constant", "cosine", "linear")
 """How the learning rate falls."""
 WEIGHTS = ("last", "best", "ema")
 """Of a run: those that training ended with, those of the best epoch, or moving averages."""
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
 SLOTS = ("encoder", "decoder", "prior", "posterior", "likelihood")
 """What can be frozen, or have a learning rate of its own."""
 
@@ -38,6 +38,8 @@ class RunConfig:
         data: the name of a data set, or the path of one.
         binarize: what a model sees of values in [0, 1]: ``"none"``, ``"threshold"``, ``"dynamic"``.
         scale: the number to divide the data by, such as 1 to keep counts; None is automatic.
+        skip_corrupt: leave out damaged records and images of `data`, with a warning, rather than
+            stop at them.
         validation: how much of the training data to hold out: a fraction, a count, or 0.
         epochs: passes over the data.
         batch_size: examples in a step.
@@ -74,6 +76,7 @@ class RunConfig:
     data: str = "digits"
     binarize: str = "none"
     scale: float | None = None
+    skip_corrupt: bool = False
     validation: float = 0
     epochs: int = 20
     batch_size: int = 128
@@ -98,6 +101,7 @@ class RunConfig:
         _check(self, "data", isinstance(self.data, str) and self.data.strip(), "a name or a path")
         from tfvae.data import Binarize
 
+        _check(self, "skip_corrupt", isinstance(self.skip_corrupt, bool), "true or false")
         for name, known in (
             ("binarize", get_args(Binarize)),
             ("schedule", SCHEDULES),

@@ -125,6 +125,7 @@ def load_data(config: RunConfig) -> Dataset:
         validation=validation if validation < 1 else int(validation),
         seed=config.seed,
         scale="auto" if config.scale is None else config.scale,
+        on_corrupt="skip" if config.skip_corrupt else "raise",
     )
     if config.fingerprint not in (None, dataset.fingerprint):
         raise data.DataError(

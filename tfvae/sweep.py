@@ -39,7 +39,7 @@ SETTINGS = tuple(
 """What can be swept beside the model's own options."""
 
 # What decides what is loaded.
-_OF_THE_DATA = ("data", "binarize", "scale", "validation", "seed")
+_OF_THE_DATA = ("data", "binarize", "scale", "skip_corrupt", "validation", "seed")
 _LONGEST_NAME = 255  # bytes, on the file systems in use
 
 
