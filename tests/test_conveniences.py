@@ -292,7 +292,7 @@ def test_damaged_records_stop_a_run_unless_they_are_to_be_left_out(tmp_path: Pat
     shard.write_bytes(content)
     config = RunConfig(data=str(folder), epochs=1, options={"latent_dim": 2, "hidden": (4,)})
     config = replace(config, options={**config.options, "likelihood": "ContinuousBernoulli"})
-    with pytest.raises(DataError, match="train-00000-of-00001.*damaged.*--skip-corrupt"):
+    with pytest.raises(DataError, match=r"train-00000-of-00001.*damaged.*--skip-corrupt"):
         runs.train(config, tmp_path / "run", verbose=False)
     assert not (tmp_path / "run").exists()
     with pytest.warns(UserWarning, match="Left out 1 damaged of 1,437"):
