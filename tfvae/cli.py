@@ -19,7 +19,6 @@ from tfvae.cli_data import data
 from tfvae.cli_export import export, generate, verify
 from tfvae.cli_serving import serve_config
 from tfvae.cli_train import train
-from tfvae.run_config import WEIGHTS
 from tfvae.runs import EVALUATION, Run
 
 if TYPE_CHECKING:
@@ -58,13 +57,7 @@ cli.add_command(train)
 @click.option("--limit", type=_COUNT, help="Only the first examples of the test set.")
 @click.option("--seed", type=_SEED, default=0, show_default=True)
 @click.option("--data", help="Where the data is now, if it has moved.")
-@click.option(
-    "--weights",
-    type=click.Choice(WEIGHTS),
-    default="last",
-    show_default=True,
-    help="The last, those of the best epoch, or moving averages.",
-)
+@support.weights
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     run: str,

@@ -13,7 +13,6 @@ import click
 
 import tfvae
 from tfvae import cli_support as support
-from tfvae.run_config import WEIGHTS
 from tfvae.runs import Run
 
 if TYPE_CHECKING:
@@ -47,13 +46,7 @@ _COUNT = click.IntRange(min=1)
     type=click.Choice(["int8"]),
     help="Add ONNX files with quantised matrix products.",
 )
-@click.option(
-    "--weights",
-    type=click.Choice(WEIGHTS),
-    default="last",
-    show_default=True,
-    help="Those of the run to export: the last, of the best epoch, or moving averages.",
-)
+@support.weights
 @click.option("--keep", type=_COUNT, help="Remove all but this many of the newest versions.")
 def export(
     run: str,

@@ -13,7 +13,7 @@ import click
 
 from tfvae import options, zoo
 from tfvae.export.errors import did_you_mean
-from tfvae.run_config import RunConfig
+from tfvae.run_config import WEIGHTS, RunConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -221,6 +221,18 @@ def setting(name: str, kind: Any, text: str, default: Any) -> Callable[[Any], An
     if default is not None:
         text = f"{text}  [default: {_written(default)}]"
     return click.option(f"--{name}", type=kind, metavar=_metavar(kind), help=text)
+
+
+def weights(command: Any) -> Any:
+    """Add the option that says which weights of a run to use."""
+    option = click.option(
+        "--weights",
+        type=click.Choice(WEIGHTS),
+        default="last",
+        show_default=True,
+        help="Those of the run to use: the last, of the best epoch, or moving averages.",
+    )
+    return option(command)
 
 
 def _metavar(kind: Any) -> str | None:

@@ -106,11 +106,7 @@ class Examples:
         Raises:
             DataError: n is not between 1 and the number of examples.
         """
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= len(self):
-            raise DataError(
-                f"Expected n between 1 and the {len(self)} examples there are. Received: n={n!r}; "
-                "ask for fewer."
-            )
+        check_rows(n, len(self))
         return self[: int(n)]
 
     def split(self, held_out: float, *, seed: int = 0) -> tuple[Examples, Examples]:
@@ -150,6 +146,15 @@ def choose_rows(n: int, count: int, seed: int) -> tuple[Array, Array]:
     check_seed(seed)
     order = permutation(n, seed)
     return np.sort(order[:-count]), np.sort(order[-count:])
+
+
+def check_rows(n: int, there: int) -> None:
+    """Refuse a number of examples that there are not."""
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= there:
+        raise DataError(
+            f"Expected n between 1 and the {there} examples there are. Received: n={n!r}; "
+            "ask for fewer."
+        )
 
 
 def held_out_count(argument: str, size: float, n: int) -> int:

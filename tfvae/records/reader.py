@@ -17,6 +17,7 @@ from tfvae.examples import (
     Examples,
     check_binarize,
     check_range,
+    check_rows,
     check_scale,
     check_seed,
     divided,
@@ -262,11 +263,7 @@ class Records:
         Raises:
             DataError: n is not between 1 and the number of examples, or they are too many.
         """
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= len(self):
-            raise DataError(
-                f"Expected n between 1 and the {len(self)} examples there are. Received: n={n!r}; "
-                "ask for fewer."
-            )
+        check_rows(n, len(self))
         return self.examples(int(n))
 
     def split(self, held_out: float, *, seed: int = 0) -> tuple[Records, Records]:
