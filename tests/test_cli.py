@@ -39,7 +39,7 @@ def process(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``tfvae`` as a user does."""
     result = subprocess.run(
-        [sys.executable, "-m", "tfvae.cli", *shlex.split(line)],
+        [sys.executable, "-m", "tfvae", *shlex.split(line)],
         cwd=folder,
         env={key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
         | environment,
@@ -456,7 +456,7 @@ def test_ctrl_c_in_this_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_ctrl_c_in_a_process(tmp_path: Path) -> None:
     line = f"train --data digits {TINY} --epochs 100000 --out m"
     running = subprocess.Popen(
-        [sys.executable, "-m", "tfvae.cli", *shlex.split(line)],
+        [sys.executable, "-m", "tfvae", *shlex.split(line)],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,

@@ -369,7 +369,7 @@ def test_workers_that_are_killed_resume_as_one_process_trains(tmp_path: Path) ->
                 *("train", "--strategy", "multiworker", "--checkpoint-every", "5", *arguments),
                 workers=addresses,
                 index=index,
-                program=("-m", "tfvae.cli"),
+                program=("-m", "tfvae"),
             )
             for index in range(2)
         ]

@@ -386,7 +386,7 @@ def test_failed_runs_are_an_exit_code(monkeypatch: pytest.MonkeyPatch, study: Sw
 def test_a_sweep_that_was_killed_goes_on(config: RunConfig, tmp_path: Path) -> None:
     epochs = 4000
     command = [
-        *(sys.executable, "-m", "tfvae.cli", "train", "--data", config.data, "--hidden", "4"),
+        *(sys.executable, "-m", "tfvae", "train", "--data", config.data, "--hidden", "4"),
         *("--batch-size", "16", "--sweep", "latent-dim=2,3", "--sweep", f"epochs=2,{epochs}"),
         *("--out", str(tmp_path / "study")),
     ]

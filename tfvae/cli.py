@@ -145,7 +145,3 @@ for _command in (export, verify, generate, serve_config, data):
 def main() -> None:
     """Run the command line."""
     cli(prog_name="tfvae")
-
-
-if __name__ == "__main__":
-    main()

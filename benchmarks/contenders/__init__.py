@@ -1,4 +1,4 @@
-"""Who is compared in `training.py` and `evaluation.py`, and on what.
+"""Who is compared in `training.py`, `evaluation.py` and `records.py`, and on what.
 
 A contender is a function of a task and the data that returns another: one that runs a block of
 the task, through whatever its users call, and returns what came out of it in nats. Of training
@@ -29,12 +29,14 @@ CONTENDERS = {
     "pythae": "pythae_peer:trainer",
     "jax": "jax_scan:trainer",
     "matmul": "matmul:multiplier",
+    "records": "ours:streamer",
     "log_marginal": "ours:evaluator",
     "get_nll": "pythae_peer:evaluator",
 }
 PACKAGES = {
     "torch.compile": "torch",
     "matmul": "tensorflow",
+    "records": "tfvae",
     "log_marginal": "tfvae",
     "get_nll": "pythae",
 }

@@ -2,8 +2,9 @@
 
     python -m contenders NAME TASK DATA
 
-TASK is JSON and DATA an .npy or .npz file. A line on standard input starts a block; a line of JSON
-on standard output ends it. What contenders print of their progress goes to standard error.
+TASK is JSON and DATA an .npy or .npz file or a folder. A line on standard input starts a block; a
+line of JSON on standard output ends it. What contenders print of their progress goes to standard
+error.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from contenders import CONTENDERS, Task
 def main(name: str, task: str, data: str, answers: TextIO) -> None:
     module, _, function = CONTENDERS[name].partition(":")
     prepare = getattr(importlib.import_module(f"contenders.{module}"), function)
-    run = prepare(Task(**json.loads(task)), np.load(data))
+    given = Path(data) if Path(data).is_dir() else np.load(data)
+    run = prepare(Task(**json.loads(task)), given)
     for _ in sys.stdin:
         started = time.perf_counter()
         value = run()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,13 +14,28 @@ from contenders import COMPARED, HIDDEN, LATENT, SHAPE, Task
 
 
 def trainer(task: Task, x: np.ndarray) -> Callable[[], float]:
+    return _trainer(task, x)
+
+
+def streamer(task: Task, folder: Path) -> Callable[[], float]:
+    """Train on as many records as the task has examples, an epoch."""
+    records = tfvae.data.load(folder).train
+    return _trainer(task, records, steps_per_epoch=-(-task.examples // task.batch_size))
+
+
+def _trainer(task: Task, x: Any, **options: int) -> Callable[[], float]:
     vae = model(task)
     vae.compile("adam")
 
     def run() -> float:
         stop = keras.callbacks.EarlyStopping("loss", patience=task.epochs)
         history = vae.fit(
-            x, batch_size=task.batch_size, epochs=task.epochs, callbacks=[stop], verbose=1
+            x,
+            batch_size=task.batch_size,
+            epochs=task.epochs,
+            callbacks=[stop],
+            verbose=1,
+            **options,
         )
         return float(history.history["loss"][-1])
 

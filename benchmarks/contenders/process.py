@@ -39,7 +39,7 @@ class Contender:
     Args:
         name: one of `CONTENDERS`.
         task: what it trains or evaluates.
-        data: an .npy or .npz file.
+        data: an .npy or .npz file, or a folder of records.
     """
 
     def __init__(self, name: str, task: Task, data: Path) -> None:

@@ -61,13 +61,13 @@ class Row:
 
 
 def in_turns(
-    entries: Mapping[str, tuple[str, Task]], data: Path, rounds: int
+    entries: Mapping[str, tuple[str, Task]], data: Path | Mapping[str, Path], rounds: int
 ) -> dict[str, list[Block]]:
     """Let contenders take turns, in an order that rotates; who fails is left out, with a word.
 
     Args:
         entries: of what each is called here, which contender it is, and its task.
-        data: what they are given.
+        data: what they are given, or what each is given.
         rounds: how many count. One more warms up.
 
     Returns:
@@ -76,7 +76,9 @@ def in_turns(
     blocks: dict[str, list[Block]] = {label: [] for label in entries}
     with contextlib.ExitStack() as stack:
         running = {
-            label: stack.enter_context(Contender(name, task, data))
+            label: stack.enter_context(
+                Contender(name, task, data if isinstance(data, Path) else data[label])
+            )
             for label, (name, task) in entries.items()
         }
         for number in range(rounds + 1):
