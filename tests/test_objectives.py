@@ -234,17 +234,20 @@ def test_the_bound_rises_with_k_to_log_p(float64: None) -> None:
     x = truth.sample(200)
     shift = 0.25
     vae = truth.vae(error=shift)
-    bounds = [
-        -np.mean([IWAE(samples=k)(vae.trace(x, samples=k, seed=s)) for s in range(20)])
+    bounds = {
+        k: -np.stack([IWAE(samples=k)(vae.trace(x, samples=k, seed=s)) for s in range(20)])
         for k in (1, 4, 16, 256)
-    ]
-    assert bounds == sorted(bounds)
+    }
+    means = [np.mean(each) for each in bounds.values()]
+    assert means == sorted(means)
     # A Gaussian posterior that is d standard deviations off has weights of variance
-    # exp(d²) - 1, and the bound is half the variance over k below log p(x), to first order.
+    # exp(d²) - 1, and the bound is half the variance over k below log p(x), to first order; the
+    # next order is d² / k of it, and more. Of 4,000 bounds the mean gap has a relative standard
+    # error of 2.2%, once the mean of the weights, which is p(x), is used as a control variate.
     d = shift * np.sqrt(np.sum(truth.w**2, axis=0) + truth.s**2) / truth.s
-    gap = truth.log_marginal(x).mean() - bounds[-1]
+    off = bounds[256] - truth.log_marginal(x)
     expected = np.expm1(np.sum(d**2)) / (2 * 256)
-    assert 0.5 * expected < gap < 2 * expected
+    np.testing.assert_allclose(np.mean(np.expm1(off) - off), expected, rtol=0.15)
 
 
 def test_iwae_at_k_1_is_the_monte_carlo_elbo(float64: None) -> None:

@@ -44,14 +44,24 @@ def test_a_coin_is_half_a_word_and_seven_bits_of_the_last() -> None:
 
 
 @pytest.mark.parametrize("kind", ["normal", "uniform", "coin"])
-def test_noise_is_bit_equal_eagerly_and_compiled(kind: random.Noise) -> None:
+def test_noise_is_equal_eagerly_and_compiled(kind: random.Noise) -> None:
     def draw(seed: tf.Tensor) -> tf.Tensor:
         return random.noise(kind, seed, 3, 5000, (7,))
 
     seed = random.as_seed(11)
     eager = draw(seed)
     np.testing.assert_array_equal(eager, tf.function(draw)(seed))
-    np.testing.assert_array_equal(eager, tf.function(draw, jit_compile=True)(seed))
+    # XLA has Giles's inverse error function, within 6e-6 of the true one.
+    compiled = tf.function(draw, jit_compile=True)(seed)
+    np.testing.assert_allclose(compiled, eager, rtol=1e-5 if kind == "normal" else 0)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_normal_training_noise_is_the_inverse_distribution_function_of_its_words(jit: bool) -> None:
+    draw = tf.function(lambda: random.noise("normal", 5, 1, 50_000, (2,)), jit_compile=jit)
+    words = random.words(5, [50_000, 1, 2]).numpy()[:, 0].astype(np.int64)
+    exact = stats.norm.ppf(((words >> 9) + 0.5) * 2.0**-23)
+    np.testing.assert_allclose(draw()[0], exact, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def indices(size: int) -> Examples:
 def test_every_example_once_per_epoch(
     size: int, batch: int, chunk: int, device: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "DEVICE_BYTES", 1 << 20 if device else 0)
+    monkeypatch.setattr(feeds.Feed, "stays_on_device", lambda feed: device)
     feed = feeds.Feed(indices(size), batch, seed=0)
     first, second = (rows_of_pass(feed, start, chunk=chunk) for start in (0, feed.steps))
     for epoch in (first, second):
@@ -232,8 +232,9 @@ def test_streamed_arrays_match_those_on_the_device(
 ) -> None:
     device, stream = small(), small()
     examples = Examples(binary_images * 0.9, binarize="dynamic")
+    monkeypatch.setattr(feeds.Feed, "stays_on_device", lambda feed: True)
     device.fit(examples, batch_size=20, epochs=2, verbose=0)
-    monkeypatch.setattr(feeds, "DEVICE_BYTES", 0)
+    monkeypatch.setattr(feeds.Feed, "stays_on_device", lambda feed: False)
     stream.fit(examples, batch_size=20, epochs=2, verbose=0)
     for ours, theirs in zip(weights(device), weights(stream), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -259,12 +259,13 @@ def _check_values(x: Array, binarize: str) -> None:
             f"Expected x to be [N, ...] with at least one example and one value. Received: x of "
             f"shape {x.shape}; give it an axis of examples and one of values."
         )
-    finite = np.isfinite(x)
-    if not finite.all():
+    low, high = x.min(), x.max()  # NaN if there is one
+    if not (np.isfinite(low) and np.isfinite(high)):
+        finite = np.isfinite(x)
         first = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), x.shape))
         raise DataError(
             f"Expected finite values in x. Received: {x.size - int(finite.sum())} of {x.size} "
             f"NaN or infinite, the first at x[{', '.join(map(str, first))}] in example "
             f"{first[0]}; drop or mend those examples."
         )
-    check_range(binarize, x.min(), x.max())
+    check_range(binarize, low, high)

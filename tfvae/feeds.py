@@ -8,10 +8,10 @@ binarised inside the compiled loop.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -22,11 +22,13 @@ from tfvae.data import Examples
 if TYPE_CHECKING:
     from tfvae.records import Records
 
+_T = TypeVar("_T")
+
 BATCH_SIZE = 128
 """The default, unlike Keras's 32: a small VAE on few examples a step is slow."""
 
 DEVICE_BYTES = 4 << 30
-"""Arrays larger than this stream from memory instead of staying on the device."""
+"""Arrays larger than this stream from memory, instead of being copied to a GPU as a whole."""
 
 BLOCK_BYTES = 64 << 20
 """Of a stream, this much at most is passed to the device at once."""
@@ -150,8 +152,9 @@ class Feed:
         return tuple(each for each in (x, self.data.y, self.data.weight) if each is not None)
 
     def stays_on_device(self) -> bool:
-        """Say whether the data is held on the device in training."""
-        return isinstance(self.data, Examples) and self.data.x.nbytes <= DEVICE_BYTES
+        """Say whether training copies the data to a device with memory of its own."""
+        fits = isinstance(self.data, Examples) and self.data.x.nbytes <= DEVICE_BYTES
+        return fits and bool(tf.config.get_visible_devices("GPU"))
 
     def order(self, start: int) -> tf.Tensor:
         """Return the order of the pass that starts at a step, int32 [N]."""
@@ -213,20 +216,12 @@ class Feed:
                 yield from self.data.batches(size, epoch=start, shuffle=self.shuffle, skip=skip)
             return
         arrays, order = self._stored, self.order(start).numpy()
-        starts = range(skip * size, len(order), size)
 
         def gathered(begin: int) -> tuple[Any, ...]:
             rows = order[begin : begin + size]
-            return tuple(np.take(each, rows, axis=0) for each in arrays)
+            return tuple(_taken(each, rows) for each in arrays)
 
-        # The next block is gathered while the device works on this one.
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(gathered, starts[0]) if starts else None
-            for following in [*starts[1:], None]:
-                assert coming is not None
-                block = coming.result()
-                coming = None if following is None else ahead.submit(gathered, following)
-                yield block
+        yield from _ahead(gathered, range(skip * size, len(order), size))
 
     @property
     def _on_device(self) -> tuple[tf.Tensor, ...]:
@@ -236,8 +231,51 @@ class Feed:
         return tensors
 
 
+def _ahead(call: Callable[[int], _T], arguments: Sequence[int]) -> Iterator[_T]:
+    """Yield what a function returns of each; the next one while the device works on this one."""
+    with ThreadPoolExecutor(1) as ahead:
+        coming: Future[_T] | None = None
+        for argument in arguments:
+            following = ahead.submit(call, argument)
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()
+
+
 def _padded(array: Any, size: int) -> tf.Tensor:
     missing = size - len(array)
     if not missing:
-        return tf.convert_to_tensor(array)
+        return _tensor(array)
     return tf.pad(array, [[0, missing], *([[0, 0]] * (len(array.shape) - 1))])
+
+
+ALIGNMENT = 64
+"""Bytes: TensorFlow works on an array in place if it begins at a multiple of these."""
+
+
+def _taken(array: Any, rows: Any) -> Any:
+    """Gather rows of an array into one that TensorFlow need not copy."""
+    if not _shared(array.dtype):
+        return np.take(array, rows, axis=0)
+    shape = (len(rows), *array.shape[1:])
+    count = math.prod(shape) * array.dtype.itemsize
+    memory = np.empty(count + ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % ALIGNMENT
+    taken = memory[first : first + count].view(array.dtype).reshape(shape)
+    # The rows are within bounds; checked ones would be written elsewhere first.
+    return np.take(array, rows, axis=0, out=taken, mode="clip")
+
+
+def _tensor(array: Any) -> tf.Tensor:
+    """Return a tensor, of a new array that nobody else writes to in its own memory."""
+    ours = isinstance(array, np.ndarray) and _shared(array.dtype)
+    if ours and array.ctypes.data % ALIGNMENT == 0:
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.convert_to_tensor(array)
+
+
+def _shared(dtype: np.dtype[Any]) -> bool:
+    """Say whether NumPy and TensorFlow have values of a type alike in memory."""
+    return dtype.isnative and dtype.kind in "iuf" and dtype.itemsize <= 8

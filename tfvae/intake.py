@@ -81,7 +81,9 @@ def examples(
         raise ValueError(shape_message(likelihood.event_shape, received, argument))
     if given.binarize == "none" or likelihood.support != Support.BINARY:
         likelihood.support.check(given.x, argument, _advice(likelihood))
-    return replace(given, x=given.x.astype(likelihood.compute_dtype, copy=False))
+    dtype = likelihood.compute_dtype
+    # Another Examples would be checked once more.
+    return given if given.x.dtype == dtype else replace(given, x=given.x.astype(dtype))
 
 
 def checked_stream(likelihood: DistributionLayer, x: Any) -> Any:

@@ -1,9 +1,9 @@
 """Steps of training as one compiled loop, and what stops it.
 
 Keras feeds a model batch by batch through an input pipeline, which for a small VAE costs more
-than the arithmetic. Here arrays stay on the device, a pass over them is a permutation, and a chunk
-of steps (binarise, differentiate, update) runs as one ``tf.while_loop``, compiled by XLA where that
-pays. Callbacks and progress run between chunks.
+than the arithmetic. Here a pass over the data is a permutation, the rows of a chunk of steps are
+gathered at once, and the chunk (binarise, differentiate, update) runs as one ``tf.while_loop``,
+compiled by XLA where that pays. Callbacks and progress run between chunks.
 """
 
 from __future__ import annotations
