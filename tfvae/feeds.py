@@ -30,8 +30,8 @@ BATCH_SIZE = 128
 DEVICE_BYTES = 4 << 30
 """Arrays larger than this stream from memory, instead of being copied to a GPU as a whole."""
 
-BLOCK_BYTES = 64 << 20
-"""Of a stream, this much at most is passed to the device at once."""
+BLOCK_BYTES = 16 << 20
+"""This much at most is gathered at once: larger blocks are memory that is new every time."""
 
 
 class Block(NamedTuple):
