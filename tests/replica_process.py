@@ -108,7 +108,12 @@ CASES = {
         data=lambda: binary(67),
         compile={"slot_rates": {"prior": 0.5}, "nonfinite": "skip"},
     ),
-    "no noise": Case(model=lambda: tfvae.zoo.rae(SHAPE, 2, hidden=(8,)), data=lambda: binary(65)),
+    "corrupted": Case(
+        model=lambda: tfvae.zoo.denoising_autoencoder(
+            SHAPE, 2, hidden=(8,), corruption="gaussian", amount=0.3
+        ),
+        data=lambda: binary(65),
+    ),
     "codes": Case(
         model=lambda: tfvae.zoo.vq_vae(SHAPE, 2, codes=4, positions=2, hidden=(8,)),
         data=lambda: binary(67),

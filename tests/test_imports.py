@@ -19,6 +19,7 @@ FLOORS = [
     ["examples", "images", "layers", "plots"],
     ["records", "priors", "trace", "networks", "adapters"],
     ["data", "objectives"],
+    ["corruptions"],
     ["checks", "feeds", "generation", "intake"],
     ["loop", "replicas"],
     ["step", "generator"],

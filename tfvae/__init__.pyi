@@ -2,6 +2,7 @@ from . import adapters as adapters
 from . import checkpoints as checkpoints
 from . import cluster as cluster
 from . import convert as convert
+from . import corruptions as corruptions
 from . import data as data
 from . import devices as devices
 from . import evaluate as evaluate

@@ -9,12 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfvae.corruptions import Corruption
 from tfvae.layers.base import DistributionLayer
 from tfvae.objectives import Capability, Objective
 from tfvae.priors import Codebook, Prior
 
 
-def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> None:
+def check_slots(
+    prior: Any, posterior: Any, likelihood: Any, objective: Any, corruption: Any = None
+) -> None:
     """Check kinds, shapes, supports and capabilities.
 
     Raises:
@@ -30,6 +33,7 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
         "posterior": (posterior, DistributionLayer),
         "likelihood": (likelihood, DistributionLayer),
         "objective": (objective, Objective),
+        **({} if corruption is None else {"corruption": (corruption, Corruption)}),
     }
     for slot, (value, kind) in kinds.items():
         swapped = kind is DistributionLayer and isinstance(value, Prior)
@@ -62,12 +66,34 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
             ),
             stacklevel=3,
         )
+    _check_objective(objective, prior, posterior)
+    if isinstance(prior, Codebook) and prior.quantizer is not posterior:
+        raise ValueError(
+            "Expected the prior Codebook to hold the codes of the posterior itself. Received: one "
+            "of another layer. Make it of the VAE's posterior: priors.Codebook(posterior)."
+        )
+    if not likelihood.has_density:
+        raise ValueError(
+            "Expected a likelihood with a density. "
+            f"Received: {type(likelihood).__name__}, which has none."
+        )
+
+
+def _check_objective(objective: Objective, prior: Prior, posterior: DistributionLayer) -> None:
     for capability in sorted(objective.requires):
         if not getattr(posterior, capability):
             what, fix = _CAPABILITIES[capability]
             raise ValueError(
                 f"Expected a posterior {what} (`{capability}`), which the objective "
                 f"{_named(objective)} needs. Received: {type(posterior).__name__}. {fix}"
+            )
+    for codes in objective.codes:
+        if not posterior.support <= codes:
+            raise ValueError(
+                f"Expected a posterior whose draws lie in {codes.value}, which the objective "
+                f"{_named(objective)} needs. Received: {type(posterior).__name__} on "
+                f"{posterior.support.value}. Of an autoencoder that is "
+                'layers.Deterministic(shape, activation="sigmoid").'
             )
     if "has_density" in objective.requires and not prior.has_density:
         raise ValueError(
@@ -79,16 +105,6 @@ def check_slots(prior: Any, posterior: Any, likelihood: Any, objective: Any) -> 
         raise ValueError(
             "Expected a prior whose density can be evaluated at any value: those that the "
             f"posterior draws. Received: {type(prior).__name__} of a flow without an inverse."
-        )
-    if isinstance(prior, Codebook) and prior.quantizer is not posterior:
-        raise ValueError(
-            "Expected the prior Codebook to hold the codes of the posterior itself. Received: one "
-            "of another layer. Make it of the VAE's posterior: priors.Codebook(posterior)."
-        )
-    if not likelihood.has_density:
-        raise ValueError(
-            "Expected a likelihood with a density. "
-            f"Received: {type(likelihood).__name__}, which has none."
         )
 
 

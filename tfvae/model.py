@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfvae import adapters, intake, layers, random  # noqa: F401, Keras finds what is imported
 from tfvae.checks import check_network, check_slots
+from tfvae.corruptions import Corruption
 from tfvae.data import Examples
 from tfvae.generation import Generative, check_conditions, compiled, in_batches, row_seeds
 from tfvae.intake import shape_message
@@ -50,6 +51,8 @@ class VAE(Generative, TraceModel):
         posterior: q(z|x); its event shape is the prior's.
         likelihood: p(x|z); its event shape is that of x.
         objective: what is minimised; the negative ELBO by default.
+        corruption: of what the encoder sees in training, where the target stays clean: a
+            denoising model. See :mod:`tfvae.corruptions`.
         seed: of the noise and the data order in training. Everything random is a function of
             it and of the number of steps taken.
         name: the model's name.
@@ -82,6 +85,7 @@ class VAE(Generative, TraceModel):
         posterior: DistributionLayer,
         likelihood: DistributionLayer,
         objective: Objective | None = None,
+        corruption: Corruption | None = None,
         seed: int = 0,
         name: str = "vae",
         **kwargs: Any,
@@ -89,7 +93,7 @@ class VAE(Generative, TraceModel):
         bounds = all(getattr(slot, "has_density", True) for slot in (prior, posterior))
         super().__init__(seed=seed, name=name, bounds=bounds, **kwargs)
         objective = ELBO() if objective is None else objective
-        check_slots(prior, posterior, likelihood, objective)
+        check_slots(prior, posterior, likelihood, objective, corruption)
         check_network(encoder, "encoder", likelihood.event_shape, posterior, "posterior")
         check_network(decoder, "decoder", prior.event_shape, likelihood, "likelihood")
         self.encoder = encoder
@@ -98,6 +102,7 @@ class VAE(Generative, TraceModel):
         self.posterior = posterior
         self.likelihood = likelihood
         self.objective = objective
+        self.corruption = corruption
         # A custom train_step never builds a model, and Keras restores the optimizer's state
         # only into one that is built.
         self.built = True
@@ -199,7 +204,20 @@ class VAE(Generative, TraceModel):
             training=training,
             step=tf.convert_to_tensor(self.step),
             dataset_size=self.dataset_size,
+            jacobian=lambda: self.jacobian(x),
         )
+
+    def jacobian(self, x: tf.Tensor) -> tf.Tensor:
+        """Return the derivative of the codes, the posterior's means, by x: [B, d, *data]."""
+        x, size = self.as_data(x), math.prod(self.posterior.event_shape)
+        # A row for each value of the code: one backward pass of a larger batch, which compiles
+        # to matrix products where TensorFlow's vectorised map does not.
+        rows = tf.repeat(x, size, axis=0)
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            code = self.posterior.mean(self.encoder(rows, training=False))
+            each = tf.linalg.diag_part(tf.reshape(code, [-1, size, size]))
+        return tf.reshape(tape.gradient(each, rows), [-1, size, *self.data_shape])
 
     def reconstruct(self, x: tf.Tensor) -> tf.Tensor:
         """Return the mean of p(x|z) at the mean of q(z|x), [B, *data]."""
@@ -352,6 +370,7 @@ class VAE(Generative, TraceModel):
         slots = ("encoder", "decoder", "posterior", "likelihood", "objective", "prior")
         return {
             **{slot: keras.saving.serialize_keras_object(getattr(self, slot)) for slot in slots},
+            "corruption": keras.saving.serialize_keras_object(self.corruption),
             "seed": self.seed,
             "name": self.name,
             # Under mixed_float16 the policy decides what the optimizer's state looks like.

@@ -28,7 +28,7 @@ import tensorflow as tf
 Noise = Literal["normal", "uniform", "coin"]
 
 # Streams keep the draws of one seed apart: two uses of a seed never share a word.
-LATENT, OBSERVATION, PRIOR, BINARIZE, SHUFFLE, TEST, POSTERIOR = range(7)
+LATENT, OBSERVATION, PRIOR, BINARIZE, SHUFFLE, TEST, POSTERIOR, CORRUPTION = range(8)
 
 _PHILOX = 1  # TensorFlow's number for the algorithm
 _ROUNDS = 10

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae import random, replicas
+from tfvae.corruptions import Corruption
 from tfvae.layers.base import DistributionLayer
 from tfvae.loop import Position, xla_pays
 from tfvae.objectives import Objective
@@ -39,6 +40,7 @@ class StepModel(keras.Model):
     Attributes:
         objective: what is minimised.
         likelihood: p(x|z), against which data is checked.
+        corruption: of what the encoder sees in training, or None.
         seed: of the noise and the data order.
         step: int64, the number of training steps taken.
         position: where in its epochs training is.
@@ -48,6 +50,7 @@ class StepModel(keras.Model):
 
     objective: Objective
     likelihood: DistributionLayer
+    corruption: Corruption | None = None
     position = Position()
     course: dict[str, int] = {}  # noqa: RUF012, replaced and never changed
     dataset_size: int | None = None
@@ -257,8 +260,8 @@ class StepModel(keras.Model):
         """
         if share is None and tf.distribute.has_strategy():
             data, share = replicas.never_empty(data)
-        batch = self.unpack(data)
         seed = random.fold(self.seed, tf.convert_to_tensor(self.step))
+        batch = self._corrupted(self.unpack(data), seed, share)
         variables = self.trainable_variables
         with tf.GradientTape() as tape:
             trace, loss = self._loss(batch, seed, share, training=True)
@@ -289,6 +292,14 @@ class StepModel(keras.Model):
             loss = tf.where(good, loss, tf.cast(np.nan, loss.dtype))
         self._update_metrics(trace, loss, share, good if skip else None)
         return tf.constant(True) if skip else good
+
+    def _corrupted(self, batch: Unpacked, seed: tf.Tensor, share: Share | None) -> Unpacked:
+        if self.corruption is None:
+            return batch
+        seen = tf.cast(batch.seen, self.likelihood.compute_dtype)
+        position = None if share is None else share.position
+        seed = random.fold(seed, random.CORRUPTION)
+        return batch._replace(seen=self.corruption(seen, seed, position))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Evaluate a batch and return the logs; the noise is a function of seed and batch."""

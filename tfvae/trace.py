@@ -105,6 +105,8 @@ class Trace:
         training: whether the pass is part of training.
         step: number of optimizer steps taken so far, int64, for schedules.
         dataset_size: number of training examples, or None where it is not known.
+        jacobian: returns the derivative of the codes, the posterior's means, by what the encoder
+            saw, [B, d, *data]; None where a family has none.
     """
 
     x: tf.Tensor
@@ -116,6 +118,7 @@ class Trace:
     training: bool = False
     step: tf.Tensor | int = 0
     dataset_size: int | None = None
+    jacobian: Callable[[], tf.Tensor] | None = None
 
     @property
     def samples(self) -> int:

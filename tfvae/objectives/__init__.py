@@ -16,6 +16,9 @@ from tfvae.objectives.base import WeightedSum as WeightedSum
 from tfvae.objectives.base import check_choice as check_choice
 from tfvae.objectives.base import check_samples as check_samples
 from tfvae.objectives.codes import CodeNorm as CodeNorm
+from tfvae.objectives.codes import Contraction as Contraction
+from tfvae.objectives.codes import KLSparsity as KLSparsity
+from tfvae.objectives.codes import L1Code as L1Code
 from tfvae.objectives.disentangling import DIP as DIP
 from tfvae.objectives.disentangling import TotalCorrelation as TotalCorrelation
 from tfvae.objectives.elbo import ELBO as ELBO

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import keras
 import tensorflow as tf
 
+from tfvae.layers.support import Support
 from tfvae.trace import Latent, Trace
 
 Capability = Literal["reparameterised", "has_density", "pointwise"]
@@ -48,6 +49,11 @@ class Objective(Serialisable):
     def requires(self) -> frozenset[Capability]:
         """What every posterior must be capable of, checked when a VAE is built."""
         return frozenset({"reparameterised", "has_density"})
+
+    @property
+    def codes(self) -> frozenset[Support]:
+        """Sets in which the posterior's draws must lie, checked when a VAE is built."""
+        return frozenset()
 
     def __call__(self, trace: Trace) -> tf.Tensor:
         """Return the loss in nats, [B] or a scalar."""
@@ -104,6 +110,11 @@ class WeightedSum(Objective):
     def requires(self) -> frozenset[Capability]:
         """What any of the terms requires."""
         return frozenset().union(*(term.requires for _, term in self.terms))
+
+    @property
+    def codes(self) -> frozenset[Support]:
+        """The sets of all terms."""
+        return frozenset().union(*(term.codes for _, term in self.terms))
 
     def __call__(self, trace: Trace) -> tf.Tensor:
         """Return the weighted sum of the losses, [B] or a scalar."""

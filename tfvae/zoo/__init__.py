@@ -14,6 +14,10 @@ import tfvae
 from tfvae.zoo.aggregate import rae as rae
 from tfvae.zoo.aggregate import two_stage_vae as two_stage_vae
 from tfvae.zoo.aggregate import wae_mmd as wae_mmd
+from tfvae.zoo.autoencoders import autoencoder as autoencoder
+from tfvae.zoo.autoencoders import contractive_autoencoder as contractive_autoencoder
+from tfvae.zoo.autoencoders import denoising_autoencoder as denoising_autoencoder
+from tfvae.zoo.autoencoders import sparse_autoencoder as sparse_autoencoder
 from tfvae.zoo.base import NetworkOptions as NetworkOptions
 from tfvae.zoo.base import Options as Options
 from tfvae.zoo.base import vae as vae
@@ -46,7 +50,16 @@ from tfvae.zoo.priors import flow_prior_vae as flow_prior_vae
 from tfvae.zoo.priors import mixture_prior_vae as mixture_prior_vae
 from tfvae.zoo.priors import vamp_vae as vamp_vae
 
-_ORDER = ("base", "disentangling", "bounds", "priors", "posteriors", "flows", "discrete")
+_ORDER = (
+    "base",
+    "autoencoders",
+    "disentangling",
+    "bounds",
+    "priors",
+    "posteriors",
+    "flows",
+    "discrete",
+)
 """Modules in the order in which their models are listed; others follow."""
 
 

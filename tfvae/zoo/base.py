@@ -40,6 +40,7 @@ def vae(
     posterior: str | tfvae.layers.DistributionLayer = "Normal",
     prior: tfvae.priors.Prior | None = None,
     objective: tfvae.objectives.Objective | None = None,
+    corruption: tfvae.corruptions.Corruption | None = None,
     encoder: keras.Model | None = None,
     decoder: keras.Model | None = None,
     seed: int = 0,
@@ -62,6 +63,7 @@ def vae(
         posterior: a distribution layer, or the name of one; a diagonal Normal by default.
         prior: a prior; StandardNormal by default.
         objective: an objective; ELBO by default.
+        corruption: of what the encoder sees in training; none by default.
         encoder: your own Keras model, from x to the posterior's parameters.
         decoder: your own Keras model, from z to the likelihood's parameters.
         seed: of the weights, the noise and the data order.
@@ -113,6 +115,7 @@ def vae(
         posterior=posterior,
         likelihood=likelihood,
         objective=objective,
+        corruption=corruption,
         seed=seed,
     )
 
