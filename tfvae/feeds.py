@@ -7,6 +7,7 @@ binarised inside the compiled loop.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -143,7 +144,7 @@ class Feed:
             weighted=isinstance(data, Examples) and data.weight is not None,
         )
 
-    @property
+    @functools.cached_property
     def _stored(self) -> tuple[Any, ...]:
         """The arrays of examples in memory."""
         assert isinstance(self.data, Examples)
@@ -223,12 +224,9 @@ class Feed:
 
         yield from _ahead(gathered, range(skip * size, len(order), size))
 
-    @property
+    @functools.cached_property
     def _on_device(self) -> tuple[tf.Tensor, ...]:
-        if "tensors" not in self.__dict__:
-            object.__setattr__(self, "tensors", tuple(map(tf.constant, self._stored)))
-        tensors: tuple[tf.Tensor, ...] = self.__dict__["tensors"]
-        return tensors
+        return tuple(map(tf.constant, self._stored))
 
 
 def _ahead(call: Callable[[int], _T], arguments: Sequence[int]) -> Iterator[_T]:
