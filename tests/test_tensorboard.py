@@ -42,7 +42,7 @@ class Trained:
     def __init__(self, folder: Path) -> None:
         x = np.random.default_rng(0).integers(0, 2, (70, 6, 4)).astype("float32")
         self.x, self.labels = x, np.arange(70) % 3
-        self.vae = tfvae.zoo.vae((6, 4), 2, network="conv", filters=(2,))
+        self.vae = tfvae.zoo.vae((6, 4), 2, network="conv", filters=(2,), activation="tanh")
         # A rate that is no float32: it is written as what the optimizer has.
         self.vae.compile(
             keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.9))

@@ -50,16 +50,7 @@ from tfvae.zoo.priors import flow_prior_vae as flow_prior_vae
 from tfvae.zoo.priors import mixture_prior_vae as mixture_prior_vae
 from tfvae.zoo.priors import vamp_vae as vamp_vae
 
-_ORDER = (
-    "base",
-    "autoencoders",
-    "disentangling",
-    "bounds",
-    "priors",
-    "posteriors",
-    "flows",
-    "discrete",
-)
+_ORDER = ("base", "disentangling", "bounds", "priors", "posteriors", "flows", "discrete")
 """Modules in the order in which their models are listed; others follow."""
 
 
