@@ -13,7 +13,7 @@ from linear_gaussian import LinearGaussian
 from scipy import special
 
 import tfvae
-from tfvae import corruptions, random, zoo
+from tfvae import corruptions, zoo
 from tfvae.corruptions import GaussianNoise, Masking, SaltAndPepper
 from tfvae.objectives import ELBO, Contraction, KLSparsity, L1Code, Reconstruction
 
@@ -80,7 +80,6 @@ def test_contraction_of_a_convolutional_encoder(float64: None) -> None:
 @pytest.mark.parametrize("jit", [False, True])
 def test_contraction_trains(jit: bool, binary_images: Any) -> None:
     vae = zoo.contractive_autoencoder(binary_images.shape[1:], 2, hidden=(8,), weight=1.0)
-    before = np.mean(Contraction()(vae.trace(binary_images)))
     vae.compile(keras.optimizers.Adam(1e-2), jit_compile=jit)
     vae.fit(binary_images, epochs=10, verbose=0)
     plain = zoo.autoencoder(binary_images.shape[1:], 2, hidden=(8,))
@@ -88,7 +87,6 @@ def test_contraction_trains(jit: bool, binary_images: Any) -> None:
     plain.fit(binary_images, epochs=10, verbose=0)
     contracted, free = (np.mean(Contraction()(each.trace(binary_images))) for each in (vae, plain))
     assert contracted < free
-    assert np.isfinite(before)
 
 
 def test_objectives_say_what_codes_they_need() -> None:
@@ -266,11 +264,3 @@ def test_sparse_codes_are_sparse_and_complete(sparsity: Any) -> None:
         assert np.abs(codes).sum() < 0.5 * np.abs(others).sum()
     error = np.mean((vae.reconstruct(test) - test) ** 2)
     assert error < 0.7 * np.mean((train.mean(axis=0) - test) ** 2)
-
-
-def test_the_seed_of_a_corruption_is_apart_from_that_of_the_noise() -> None:
-    streams = [
-        random.LATENT, random.OBSERVATION, random.PRIOR, random.BINARIZE, random.SHUFFLE,
-        random.TEST, random.POSTERIOR, random.CORRUPTION,
-    ]  # fmt: skip
-    assert len(set(streams)) == len(streams)

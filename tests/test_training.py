@@ -12,7 +12,7 @@ import tensorflow as tf
 from linear_gaussian import LinearGaussian
 
 import tfvae
-from tfvae import feeds, loop, random
+from tfvae import feeds, loop, random, step
 from tfvae.data import Examples
 from tfvae.objectives import ELBO, IWAE
 
@@ -399,3 +399,16 @@ def test_an_uncompiled_model_fits(binary_images: Any) -> None:
     vae = tfvae.zoo.vae(SHAPE, 2, hidden=(8,), objective=ELBO())
     vae.fit(binary_images, verbose=0)
     assert isinstance(vae.optimizer, keras.optimizers.Adam)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_one_value_of_a_gradient_that_is_not_finite_is_found(jit: bool) -> None:
+    found = tf.function(lambda g: tf.reduce_all(step._rows_finite(g)), jit_compile=jit)
+    for shape in ((3,), (4, 3), (2, 2, 3)):
+        # The largest numbers there are, whose sums overflow.
+        gradient = np.full(shape, np.finfo("float32").max, "float32")
+        assert found(tf.constant(gradient))
+        for value in (np.nan, np.inf, -np.inf):
+            broken = gradient.copy()
+            broken.flat[1] = value
+            assert not found(tf.constant(broken))
