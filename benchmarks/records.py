@@ -106,6 +106,7 @@ def pass_over_all(task: Task, folder: Path, count: int) -> Block:
     """Train for one pass over all records, read from the disk."""
     for path in folder.iterdir():
         with path.open("rb") as file:
+            os.fsync(file.fileno())  # What is not written yet would not be forgotten.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     whole = dataclasses.replace(task, examples=count, epochs=1)
     with Contender("records", whole, folder) as alone:
