@@ -77,7 +77,7 @@ def calibrate(
             "Expected `false_alarm_rates` to be a list of numbers between 0 and 1. "
             f"Received: {given!r}."
         )
-    condition = examples.y if vae.prior.conditional else None
+    condition = examples.y if vae.conditional else None
     scores = vae.score(examples.values(), samples=samples, condition=condition).log_marginal
     ranked = np.sort(np.asarray(scores, np.float64))
     return Calibration(

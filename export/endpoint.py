@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from .errors import ExportError
 from .manifest import EndpointRecord, Tensor
+from .subject import Subject
 
 Arrays = dict[str, npt.NDArray[Any]]
 Function = Callable[..., dict[str, tf.Tensor]]
@@ -54,6 +55,23 @@ class Definition:
     reference: Callable[..., dict[str, Any]]
     examples: Callable[[int], Arrays]
     values: Mapping[str, Values]
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A line in a family's table of endpoints.
+
+    Attributes:
+        build: from what is exported to the endpoint's definition.
+        obstacle: says what does not allow it, or nothing.
+        minimum_opset: the ONNX operator set its operations need.
+        signatures: SavedModel signatures it answers to beside its own name.
+    """
+
+    build: Callable[[Subject], Definition]
+    obstacle: Callable[[Subject], str] = lambda subject: ""
+    minimum_opset: int = 15
+    signatures: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 The tuple that :func:`endpoints` returns is the only list there is. SavedModel signatures, ONNX
 files, the manifest, the test vectors, the warm-up and the verification are all made from it, so a
-new endpoint is one builder and one line in ``_ENDPOINTS``.
+new endpoint is one builder and one line in ``_ENDPOINTS``; a family of models whose endpoints take
+other inputs has a table of its own.
 
 Every endpoint is a function of a batch, row by row, in plain TensorFlow operations: no TFP
 distribution, no Keras object and no random operation is left in its graph.
@@ -12,20 +13,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfvae.conditions import run
 from tfvae.generation import Generative
 from tfvae.layers.base import DistributionLayer
 
-from .endpoint import Arrays, Definition, Endpoint, Values, trace
+from .endpoint import Arrays, Definition, Endpoint, Entry, Values, trace
 from .errors import ExportError, did_you_mean
 from .manifest import Tensor
-from .subject import Subject
+from .subject import PARTS, Subject
 
 SERVING_DEFAULT = "serving_default"
 
@@ -55,7 +57,7 @@ def endpoints(
     """
     subject = subject if isinstance(subject, Subject) else Subject(subject)
     if names is None:
-        wanted = tuple(name for name in _ENDPOINTS if not _obstacle(subject, name))
+        wanted = tuple(name for name in _table(subject) if not _obstacle(subject, name))
     else:
         wanted = _named(subject, (names,) if isinstance(names, str) else names)
     return tuple(_built(subject, name) for name in wanted)
@@ -63,6 +65,7 @@ def endpoints(
 
 def _named(subject: Subject, names: Iterable[str]) -> tuple[str, ...]:
     """Check names that were asked for."""
+    known = _table(subject)
     if not isinstance(names, Iterable):
         raise ExportError(
             f"Expected `endpoints` to be a list of names. Received: endpoints={names!r}."
@@ -70,43 +73,49 @@ def _named(subject: Subject, names: Iterable[str]) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(names))
     if not wanted:
         raise ExportError(
-            f"Expected `endpoints` to name some of {', '.join(_ENDPOINTS)}. Received: none."
+            f"Expected `endpoints` to name some of {', '.join(known)}. Received: none."
         )
     for name in wanted:
-        if name not in _ENDPOINTS:
+        if name not in known:
             raise ExportError(
-                f"Expected `endpoints` to be among {', '.join(_ENDPOINTS)}. "
-                f"Received: {name!r}.{did_you_mean(name, _ENDPOINTS)}"
+                f"Expected `endpoints` to be among {', '.join(known)}. "
+                f"Received: {name!r}.{did_you_mean(name, known)}"
             )
         if obstacle := _obstacle(subject, name):
-            others = tuple(each for each in _ENDPOINTS if not _obstacle(subject, each))
+            others = tuple(each for each in known if not _obstacle(subject, each))
             raise ExportError(f"{obstacle} Export the other endpoints: endpoints={others!r}.")
     return wanted
 
 
 def _obstacle(subject: Subject, name: str) -> str:
     """Say what does not allow an endpoint, or nothing."""
-    model = subject.model
-    if name == "decode":
-        return ""
-    if name == "generate":
-        for slot in ("prior", "likelihood"):
-            layer = getattr(model, slot)
-            if layer.noise is None:
-                return (
-                    f"Expected a {slot} with a portable sampler for the endpoint 'generate'. "
-                    f"Received: {slot}={type(layer).__name__}, which has no map from base noise "
-                    "to draws. Write its `transform` and `noise`."
-                )
-        return ""
-    if not hasattr(model, "encoder"):
-        return (
-            f"Expected a model with an encoder for the endpoint {name!r}. "
-            f"Received: a {type(model).__name__}, which has none."
-        )
-    if name == "score" and (obstacle := subject.score_obstacle()):
-        return f"The endpoint 'score' is not defined. {obstacle}"
+    return _table(subject)[name].obstacle(subject)
+
+
+def _portable(subject: Subject) -> str:
+    for slot in ("prior", "likelihood"):
+        layer = getattr(subject.model, slot)
+        if layer.noise is None:
+            return (
+                f"Expected a {slot} with a portable sampler for the endpoint 'generate'. "
+                f"Received: {slot}={type(layer).__name__}, which has no map from base noise "
+                "to draws. Write its `transform` and `noise`."
+            )
     return ""
+
+
+def _encoding(subject: Subject) -> str:
+    if hasattr(subject.model, "encoder"):
+        return ""
+    return (
+        "Expected a model with an encoder for the endpoints 'encode', 'reconstruct' and 'score'. "
+        f"Received: a {type(subject.model).__name__}, which has none."
+    )
+
+
+def _scored(subject: Subject) -> str:
+    obstacle = _encoding(subject) or subject.score_obstacle()
+    return f"The endpoint 'score' is not defined. {obstacle}" if obstacle else ""
 
 
 def _decode(subject: Subject) -> Definition:
@@ -116,21 +125,25 @@ def _decode(subject: Subject) -> Definition:
         mean = client.to_client(model.likelihood.mean(params))
         return {"mean": mean, **model.likelihood.parameters(params)}
 
-    def decode(z: tf.Tensor) -> dict[str, tf.Tensor]:
-        return parameters(model.decoder(z, training=False))
+    def decode(z: tf.Tensor, *condition: tf.Tensor) -> dict[str, tf.Tensor]:
+        return parameters(run(model.decoder, z, subject.given(condition)))
 
-    def reference(z: npt.NDArray[Any]) -> dict[str, Any]:
-        return parameters(model.decoder_params(tf.constant(z)))
+    def reference(z: npt.NDArray[Any], **condition: npt.NDArray[Any]) -> dict[str, Any]:
+        given = subject.given(tuple(condition.values()))
+        return parameters(model.decoder_params(tf.constant(z), condition=given))
 
     def examples(count: int) -> Arrays:
         z = np.random.default_rng(0).standard_normal((count, *model.latent_shape), np.float32)
         for row, value in zip(z, _EDGE_LATENTS, strict=False):
             row[...] = value
-        return {"z": z}
+        return {"z": z, **subject.condition_examples(count, "decoder")}
 
     return Definition(
         description="Latents z to the mean and the parameters of p(x|z).",
-        inputs=(Tensor("z", (None, *model.latent_shape), "float32"),),
+        inputs=(
+            Tensor("z", (None, *model.latent_shape), "float32"),
+            *subject.condition_inputs("decoder"),
+        ),
         function=decode,
         reference=reference,
         examples=examples,
@@ -169,7 +182,7 @@ def _generate(subject: Subject) -> Definition:
         seeds = {"seed": _seeds(count)}
         return seeds | {
             "temperature": np.resize(np.array(_TEMPERATURES, np.float32), count),
-            **subject.condition_examples(count),
+            **subject.condition_examples(count, "prior", "decoder"),
         }
 
     # Whole numbers stay whole; what is drawn between them is rounded, either way where it is a tie.
@@ -187,7 +200,7 @@ def _generate(subject: Subject) -> Definition:
         inputs=(
             Tensor("seed", (None,), "int64"),
             Tensor("temperature", (None,), "float32", bounds=(0.0, None), default=1.0),
-            *subject.condition_inputs,
+            *subject.condition_inputs("prior", "decoder"),
         ),
         function=generate,
         reference=reference,
@@ -205,8 +218,9 @@ def _encode(subject: Subject) -> Definition:
     posterior = model.posterior
     spread = _has_stddev(posterior)
 
-    def encode(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        params = model.encoder(model.as_data(subject.processing.to_model(x)), training=False)
+    def encode(x: tf.Tensor, *condition: tf.Tensor) -> dict[str, tf.Tensor]:
+        seen, given = subject.processing.to_model(x), subject.given(condition)
+        params = model.encoder_params(seen, condition=given)
         outputs = {"mean": posterior.mean(params)}
         return outputs | ({"stddev": posterior(params).stddev()} if spread else {})
 
@@ -217,10 +231,13 @@ def _encode(subject: Subject) -> Definition:
             "Data x to the mean "
             + ("and standard deviation of q(z|x)." if spread else "of q(z|x).")
         ),
-        inputs=(_x(subject),),
+        inputs=(_x(subject), *subject.condition_inputs("encoder")),
         function=encode,
-        reference=lambda x: encode(tf.constant(x)),
-        examples=lambda count: {"x": subject.data_examples(count)},
+        reference=lambda x, **condition: encode(tf.constant(x), *condition.values()),
+        examples=lambda count: {
+            "x": subject.data_examples(count),
+            **subject.condition_examples(count, "encoder"),
+        },
         values={"mean": Values(compare=compare), "stddev": Values((0.0, None))},
     )
 
@@ -229,8 +246,11 @@ def _reconstruct(subject: Subject) -> Definition:
     model: Any = subject.model
     client = subject.processing
 
-    def reconstruct(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"mean": client.to_client(model.reconstruct(client.to_model(x)))}
+    parts = ("encoder", "decoder")
+
+    def reconstruct(x: tf.Tensor, *condition: tf.Tensor) -> dict[str, tf.Tensor]:
+        mean = model.reconstruct(client.to_model(x), subject.given(condition))
+        return {"mean": client.to_client(mean)}
 
     if model.posterior.support.kind == "codes":
         compare = "level rows" if client.rounds else "rows"
@@ -238,10 +258,13 @@ def _reconstruct(subject: Subject) -> Definition:
         compare = _data(subject).compare
     return Definition(
         description="Data x to the mean of p(x|z) at the mean of q(z|x).",
-        inputs=(_x(subject),),
+        inputs=(_x(subject), *subject.condition_inputs(*parts)),
         function=reconstruct,
-        reference=lambda x: reconstruct(tf.constant(x)),
-        examples=lambda count: {"x": subject.data_examples(count)},
+        reference=lambda x, **condition: reconstruct(tf.constant(x), *condition.values()),
+        examples=lambda count: {
+            "x": subject.data_examples(count),
+            **subject.condition_examples(count, *parts),
+        },
         values={"mean": Values(_data(subject).bounds, compare)},
     )
 
@@ -262,7 +285,7 @@ def _score(subject: Subject) -> Definition:
         return dict(model.score(data, seeds=seed, samples=samples, **given)._asdict())
 
     def examples(count: int) -> Arrays:
-        conditions = subject.condition_examples(count)
+        conditions = subject.condition_examples(count, *PARTS)
         return {"x": subject.data_examples(count), "seed": _seeds(count), **conditions}
 
     # Networks take any x; of a likelihood's density there is nothing outside its support.
@@ -276,7 +299,7 @@ def _score(subject: Subject) -> Definition:
             f"Data x to the ELBO and, with {samples} importance samples drawn by seed, to the "
             "bound on log p(x) of each row, in nats."
         ),
-        inputs=(x, Tensor("seed", (None,), "int64"), *subject.condition_inputs),
+        inputs=(x, Tensor("seed", (None,), "int64"), *subject.condition_inputs(*PARTS)),
         function=score,
         reference=reference,
         examples=examples,
@@ -284,25 +307,26 @@ def _score(subject: Subject) -> Definition:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    build: Callable[[Subject], Definition]
-    minimum_opset: int = 15
-    signatures: tuple[str, ...] = ()
-
-
 # In the order in which they are listed and run. What is drawn from words needs bitwise operations.
-_ENDPOINTS: dict[str, _Entry] = {
-    "decode": _Entry(_decode, signatures=(SERVING_DEFAULT,)),
-    "generate": _Entry(_generate, minimum_opset=18),
-    "encode": _Entry(_encode),
-    "reconstruct": _Entry(_reconstruct),
-    "score": _Entry(_score, minimum_opset=18),
+_ENDPOINTS: dict[str, Entry] = {
+    "decode": Entry(_decode, signatures=(SERVING_DEFAULT,)),
+    "generate": Entry(_generate, _portable, minimum_opset=18),
+    "encode": Entry(_encode, _encoding),
+    "reconstruct": Entry(_reconstruct, _encoding),
+    "score": Entry(_score, _scored, minimum_opset=18),
 }
+
+# Families whose endpoints take other inputs, each with a table of its own.
+_FAMILIES: tuple[tuple[type[Any], dict[str, Entry]], ...] = ()
+
+
+def _table(subject: Subject) -> dict[str, Entry]:
+    tables = (table for family, table in _FAMILIES if isinstance(subject.model, family))
+    return next(tables, _ENDPOINTS)
 
 
 def _built(subject: Subject, name: str) -> Endpoint:
-    entry = _ENDPOINTS[name]
+    entry = _table(subject)[name]
     return trace(name, entry.build(subject), (*entry.signatures, name), entry.minimum_opset)
 
 

@@ -51,9 +51,11 @@ def checked(
     needed = {spec.name for spec in record.inputs if spec.default is None}
     known = [spec.name for spec in record.inputs]
     if not needed <= set(inputs) <= set(known):
+        asked = "condition" in needed - set(inputs)
+        fix = " Pass `condition` too (--condition), one for all or for each row." if asked else ""
         raise ValueError(
             f"Expected the inputs {', '.join(known)} for {record.name!r}. "
-            f"Received: {', '.join(inputs) or 'none'}."
+            f"Received: {', '.join(inputs) or 'none'}.{fix}"
         )
     arrays = {
         spec.name: _array(spec, _numbered(spec.name, inputs[spec.name], classes))

@@ -91,7 +91,7 @@ def prepared(
             f"Expected no `calibration`, for this export has no endpoint 'score'. {obstacle}"
         )
     examples = held_out(model, calibration)
-    condition = examples.y if model.prior.conditional else None
+    condition = examples.y if model.conditional else None
     subject = dataclasses.replace(subject, data=examples.values(), condition=condition)
     return subject, calibrate(model, examples, samples, rates)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from tfvae.model import VAE
 from .errors import ExportError
 from .manifest import Tensor
 from .processing import Processing
+
+PARTS = ("prior", "encoder", "decoder")
 
 SAMPLES = 50
 """Importance samples of the endpoint ``score``, as in Burda et al."""
@@ -45,17 +48,18 @@ class Subject:
                 f'Processing("uint8"). Received: processing={self.processing!r}.'
             )
         self.processing.check_shape(self.model.data_shape)
-        if self.processing.classes and not self.model.prior.conditional:
+        if self.processing.classes and not self.model.conditional:
             raise ExportError(
                 "Expected no `classes`, for no slot of this model takes a condition. Received: "
                 f"{len(self.processing.classes)} names."
             )
-        classes = len(self.processing.classes)
-        if classes and not self._takes_indices and self._condition_shape != (classes,):
-            raise ExportError(
-                f"Expected `classes` to be as many as the condition is long, "
-                f"{self._condition_shape}. Received: {classes} names."
-            )
+        if named := len(self.processing.classes):
+            shape = self._condition_shape or (self.model.classes or named,)
+            if shape != (named,):
+                raise ExportError(
+                    f"Expected `classes` to be as many as the condition is long, {shape}. "
+                    f"Received: {named} names."
+                )
 
     def score_obstacle(self) -> str:
         """Say what leaves the endpoint ``score`` undefined, or nothing."""
@@ -73,15 +77,20 @@ class Subject:
             "Processing(scale=255.0) for values from 0 to 255."
         )
 
-    @property
-    def condition_inputs(self) -> tuple[Tensor, ...]:
-        """The condition as clients send it, where there is one."""
-        if not self.model.prior.conditional:
+    def condition_inputs(self, *parts: str) -> tuple[Tensor, ...]:
+        """Return the condition as clients send it, where the endpoint's parts take one.
+
+        Args:
+            parts: which of "prior", "encoder" and "decoder" the endpoint runs.
+        """
+        if not {taker.partition(" ")[0] for taker in self.model.takers} & set(parts):
             return ()
         if self.processing.classes:
             high = len(self.processing.classes) - 1
             return (Tensor("condition", (None,), "int64", bounds=(0, high)),)
-        shape, dtype = self.model.prior.condition_spec
+        shape, dtype = self.model.condition_spec
+        if (known := self.model.classes) is not None:
+            return (Tensor("condition", (None,), dtype, bounds=(0, known - 1)),)
         return (Tensor("condition", (None, *shape), dtype),)
 
     def to_condition(self, given: Any) -> Any:
@@ -90,11 +99,15 @@ class Subject:
             return given
         if not self._takes_indices:
             return tf.one_hot(given, len(self.processing.classes))
-        return tf.cast(given, self.model.prior.condition_spec[1])
+        return tf.cast(given, self.model.condition_spec[1])
 
-    def condition_examples(self, count: int) -> dict[str, npt.NDArray[Any]]:
-        """Return conditions to try endpoints with, as clients send them."""
-        if not self.condition_inputs:
+    def given(self, condition: tuple[Any, ...]) -> Any:
+        """Return an endpoint's condition as the model takes it, or None where there is none."""
+        return self.to_condition(condition[0]) if condition else None
+
+    def condition_examples(self, count: int, *parts: str) -> dict[str, npt.NDArray[Any]]:
+        """Return conditions to try an endpoint of these parts with, as clients send them."""
+        if not self.condition_inputs(*parts):
             return {}
         if self.processing.classes:
             values = np.arange(count) % len(self.processing.classes)
@@ -104,7 +117,7 @@ class Subject:
     def data_examples(self, count: int) -> npt.NDArray[Any]:
         """Return data to try endpoints with, as clients send them."""
         if self.data is None:
-            conditions = self.condition_examples(count)
+            conditions = self.condition_examples(count, *PARTS)
             given = conditions.get("condition")
             condition = None if given is None else np.asarray(self.to_condition(given))
             x = np.asarray(self.model.generate(count, condition=condition).sample)
@@ -114,7 +127,7 @@ class Subject:
 
     @property
     def _condition_shape(self) -> tuple[int, ...]:
-        return self.model.prior.condition_spec[0]
+        return self.model.condition_spec[0]
 
     @property
     def _takes_indices(self) -> bool:
@@ -122,11 +135,12 @@ class Subject:
 
     def _conditions(self, count: int) -> npt.NDArray[Any]:
         """Return conditions as the model takes them."""
-        shape, dtype = self.model.prior.condition_spec
+        shape, dtype = self.model.condition_spec
         if self.condition is not None:
             rows = np.resize(self.condition, (count, *self.condition.shape[1:]))
             return rows.astype(dtype)
         if np.issubdtype(dtype, np.integer):
-            # Any network takes class 0; which others there are, no network says.
-            return np.zeros((count, *shape), dtype)
+            # Any network takes class 0; not all say which others there are.
+            labels = np.resize(np.arange(self.model.classes or 1), count * math.prod(shape))
+            return labels.reshape(count, *shape).astype(dtype)
         return np.random.default_rng(1).standard_normal((count, *shape)).astype(dtype)

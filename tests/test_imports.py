@@ -19,13 +19,14 @@ FLOORS = [
     ["examples", "images", "layers", "plots"],
     ["records", "priors", "trace", "networks", "adapters"],
     ["data", "objectives"],
-    ["corruptions"],
+    ["conditions", "corruptions"],
     ["checks", "feeds", "generation", "intake"],
     ["loop", "replicas"],
     ["step", "generator"],
     ["engine", "checkpoints"],
     ["training"],
     ["model"],
+    ["families"],
     ["evaluate", "expost", "export"],
     ["zoo"],
     ["files", "startup", "devices", "tf_config", "options", "optimizers", "progress"],
@@ -48,7 +49,7 @@ EXPORT = Path(tfvae.export.__path__[0])
 
 
 def files() -> Iterator[tuple[str, Path]]:
-    packages = ("layers", "priors", "objectives", "records", "zoo")
+    packages = ("layers", "priors", "objectives", "records", "families", "zoo")
     rooms = [path for package in packages for path in PACKAGE.glob(f"{package}/*.py")]
     for path in sorted([*PACKAGE.glob("*.py"), *rooms, *EXPORT.rglob("*.py")]):
         if path.is_relative_to(EXPORT):

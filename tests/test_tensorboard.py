@@ -206,7 +206,7 @@ def test_conditions_of_the_samples(tmp_path: Path) -> None:
         ({"embedding": (np.zeros((3, 4, 4)), np.zeros(2))}, "one entry per example"),
         ({"embedding": np.zeros((3, 16))}, r"`embedding` of shape \[n, 4, 4\]"),
         ({"reconstruct": np.zeros((3, 16))}, r"`reconstruct` of shape \[n, 4, 4\]"),
-        ({"condition": np.zeros(16)}, "is not conditional"),
+        ({"condition": np.zeros(16)}, "Expected no `condition`"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(

@@ -18,6 +18,8 @@ from tfvae.objectives import ELBO, IWAE
 from tfvae.options import SLOTS
 from tfvae.options import slots as options_slots
 
+CONDITIONAL = {"cvae"}
+
 every_model = pytest.mark.parametrize("name", zoo.models())
 
 
@@ -34,6 +36,11 @@ def small(name: str, data_shape: tuple[int, ...], **options: Any) -> tfvae.VAE:
     options |= {"codes": 8} if name == "vq_vae" else {}
     options |= {"components": 10} if name == "vamp_vae" else {}
     return zoo.models()[name](data_shape, 2, hidden=(16,), **options)
+
+
+def condition_of(vae: tfvae.VAE, rows: int) -> Any:
+    """Return labels for a model that takes them."""
+    return np.arange(rows) % (vae.classes or 1) if vae.conditional else None
 
 
 @every_model
@@ -54,12 +61,15 @@ def test_trains_evaluates_and_generates(name: str, network: Any, binary_images: 
     options = {"filters": (8,)} if network == "conv" else {}
     vae = small(name, binary_images.shape[1:], network=network, **options)
     vae.compile(keras.optimizers.Adam(3e-3), jit_compile=False)
-    history = vae.fit(binary_images, epochs=4, batch_size=16, verbose=0).history
+    y = condition_of(vae, len(binary_images))
+    assert vae.conditional == (name in CONDITIONAL)
+    history = vae.fit(binary_images, y, epochs=4, batch_size=16, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
-    logs = vae.evaluate(binary_images, return_dict=True, verbose=0)
+    logs = vae.evaluate(binary_images, y, return_dict=True, verbose=0)
     assert np.all(np.isfinite(list(logs.values())))
     assert ("elbo" in logs) == vae.posterior.has_density
-    assert vae.generate(3).sample.shape == (3, *binary_images.shape[1:])
+    drawn = vae.generate(3, condition=condition_of(vae, 3))
+    assert drawn.sample.shape == (3, *binary_images.shape[1:])
 
 
 def described_as(slot: Any) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfvae import conditions
 from tfvae.corruptions import Corruption
 from tfvae.layers.base import DistributionLayer
 from tfvae.objectives import Capability, Objective
@@ -166,6 +169,8 @@ def check_network(
 ) -> None:
     """Run a network on one example, which builds it, and check what it emits.
 
+    One that takes a condition and does not say its shape is run when it is first given one.
+
     Raises:
         TypeError: if it is not a Keras model, or emits anything but one tensor.
         ValueError: if its input or output does not have the shape that the slots need.
@@ -180,7 +185,13 @@ def check_network(
         f"{type(layer).__name__}(event_shape={layer.event_shape}), "
         f"[batch, {_row(layer.params_shape)}]"
     )
-    example = np.zeros((1, *input_shape), layer.compute_dtype)
+    example: Any = np.zeros((1, *input_shape), layer.compute_dtype)
+    if conditions.takes_condition(network):
+        try:
+            shape, dtype = conditions.spec_of(network)
+        except NotImplementedError:
+            return
+        example = [example, np.zeros((1, *(size or 1 for size in shape)), dtype)]
     try:
         output = network(example)
     except Exception as error:
@@ -200,6 +211,28 @@ def check_network(
             f"Expected {needed}. Received: {argument} that returns shape "
             f"{(None, *output.shape[1:])}. End it in Dense({int(np.prod(layer.params_shape))})"
             f"{'' if len(layer.params_shape) == 1 else f' and Reshape({layer.params_shape})'}."
+        )
+
+
+def check_conditions_agree(takers: Mapping[str, Any]) -> None:
+    """Refuse a model whose parts take conditions of several shapes or types.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    specs: dict[str, conditions.Spec] = {}
+    for name, taker in takers.items():
+        with contextlib.suppress(NotImplementedError):
+            specs[name] = (
+                taker.condition_spec if isinstance(taker, Prior) else conditions.spec_of(taker)
+            )
+    if len(set(specs.values())) > 1:
+        listed = ", ".join(
+            f"{name} {list(shape)} {dtype}" for name, (shape, dtype) in specs.items()
+        )
+        raise ValueError(
+            f"Expected one condition for all parts of the model. Received: {listed}. Give their "
+            "inputs for it the same shape and dtype."
         )
 
 

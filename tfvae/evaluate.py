@@ -137,7 +137,7 @@ def _pass(
             )
     examples = intake.examples(vae.likelihood, x, condition)
     vae.check_condition(examples, "log_marginal(vae, x, condition=c)")
-    values, conditions = examples.values(), examples.y if vae.prior.conditional else None
+    values, conditions = examples.values(), examples.y if vae.conditional else None
     batch_size = min(batch_size, len(values))
     # Equal chunks, and at most one that is smaller: two traces of the graph, not many.
     chunk = min(samples, max(1, _rows(vae) // batch_size))

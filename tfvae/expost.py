@@ -218,7 +218,7 @@ def _draws(
         batch = tf.constant(x[start : start + 1024])
         key = random.fold(seed, random.PRIOR, start)
         condition = None
-        if examples.y is not None and vae.prior.conditional:
+        if examples.y is not None and vae.conditional:
             condition = tf.constant(examples.y[start : start + 1024])
         parts.append(vae.trace(batch, repeats, key, condition=condition).latents[0].z.numpy())
     z = np.concatenate(parts, axis=1).reshape(-1, *vae.latent_shape)

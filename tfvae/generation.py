@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae import random
+from tfvae import conditions, random
 from tfvae.layers.base import DistributionLayer
 from tfvae.priors import Prior
 
@@ -40,6 +41,44 @@ class Generative:
     likelihood: DistributionLayer
 
     @property
+    def takers(self) -> dict[str, Any]:
+        """The slots and networks that take a condition, by what they are called."""
+        named = {"encoder": getattr(self, "encoder", None), "decoder": self.decoder}
+        takers = {name: each for name, each in named.items() if conditions.takes_condition(each)}
+        prior = {f"prior {type(self.prior).__name__}": self.prior}
+        return prior | takers if self.prior.conditional else takers
+
+    @property
+    def conditional(self) -> bool:
+        """Whether a condition is asked for: by the prior, or as a second input of a network."""
+        return bool(self.takers)
+
+    @property
+    def condition_spec(self) -> conditions.Spec:
+        """The shape of one condition and its dtype, where the model is conditional."""
+        for taker in self.takers.values():
+            with contextlib.suppress(NotImplementedError):
+                return (
+                    taker.condition_spec if isinstance(taker, Prior) else conditions.spec_of(taker)
+                )
+        raise NotImplementedError(f"{type(self).__name__} does not say what its condition is.")
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the networks know where a condition is a label; None otherwise."""
+        known = [
+            conditions.classes_of(getattr(taker, "network", taker))
+            for taker in self.takers.values()
+        ]
+        return min((number for number in known if number is not None), default=None)
+
+    def check_labels(self, condition: Any) -> None:
+        """Refuse labels of classes that no network of this model knows."""
+        if self.classes is not None:
+            taker = next(iter(self.takers))
+            conditions.check_labels(np.asarray(condition), self.classes, taker)
+
+    @property
     def data_shape(self) -> tuple[int, ...]:
         """The shape of one x."""
         return self.likelihood.event_shape
@@ -49,11 +88,21 @@ class Generative:
         """The shape of one z."""
         return self.prior.event_shape
 
-    def decode(self, z: tf.Tensor, training: bool = False) -> Any:
-        """Return p(x|z), batch shape [...], for z of shape [..., *latent]."""
-        return self.likelihood(self.decoder_params(z, training))
+    def decode(
+        self, z: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
+    ) -> Any:
+        """Return p(x|z), batch shape [..., B], for z of shape [..., B, *latent].
 
-    def decoder_params(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        Args:
+            z: latents.
+            training: passed to the decoder.
+            condition: [B, ...], for a decoder that takes one.
+        """
+        return self.likelihood(self.decoder_params(z, training, condition))
+
+    def decoder_params(
+        self, z: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Run the decoder on z of shape [..., *latent]: [..., *likelihood.params_shape]."""
         z = tf.convert_to_tensor(z, dtype_hint=self.likelihood.compute_dtype)
         rank = len(self.latent_shape)
@@ -63,9 +112,12 @@ class Generative:
                 f"Received: z of shape {tuple(z.shape)}."
             )
         if z.shape.rank == rank + 1:
-            return self.decoder(z, training=training)
+            return conditions.run(self.decoder, z, condition, training)
         leading = tf.shape(z)[:-rank]
-        flat = self.decoder(tf.reshape(z, [-1, *self.latent_shape]), training=training)
+        rows = tf.reshape(z, [-1, *self.latent_shape])
+        if conditions.takes_condition(self.decoder):
+            condition = conditions.for_samples(condition, leading)
+        flat = conditions.run(self.decoder, rows, condition, training)
         shape = tf.concat([leading, tf.constant(self.likelihood.params_shape)], axis=0)
         params = tf.reshape(flat, shape)
         params.set_shape([*z.shape[:-rank], *self.likelihood.params_shape])
@@ -91,7 +143,7 @@ class Generative:
             seed: the first row's seed.
             seeds: the rows' seeds, int64 [n], instead of `n` and `seed`.
             temperature: scale of the prior's noise; below 1 draws nearer to its middle.
-            condition: for a conditional prior, one for each row, [n, ...].
+            condition: for a conditional model, one for each row, [n, ...].
             batch_size: rows decoded at a time.
 
         Returns:
@@ -103,7 +155,7 @@ class Generative:
                 another shape than the prior's network takes, or not finite.
         """
         rows = row_seeds(n, seed, seeds)
-        check_request(self.prior, len(rows), temperature, condition)
+        check_request(self, len(rows), temperature, condition)
         scale = np.full(len(rows), temperature, np.float32)
         return Generated(*in_batches(self._generate, batch_size, rows, scale, condition))
 
@@ -118,12 +170,13 @@ class Generative:
         prior, likelihood = self.prior, self.likelihood
         streams = ((prior, random.LATENT), (likelihood, random.OBSERVATION))
         noise, other = base_noise(seed, streams)
+        given = condition if prior.conditional else None
         if noise is None:
-            z = sampled(prior, seed, random.LATENT, condition)
+            z = sampled(prior, seed, random.LATENT, given)
         else:
             scale = tf.reshape(temperature, [-1] + [1] * len(prior.noise_shape))
-            z = prior.transform(prior.tempered(noise, scale), condition)
-        params = self.decoder(z, training=False)
+            z = prior.transform(prior.tempered(noise, scale), given)
+        params = conditions.run(self.decoder, z, condition)
         if other is None:
             sample = sampled(likelihood, seed, random.OBSERVATION, params)
         else:
@@ -134,22 +187,22 @@ class Generative:
     def _generate(self) -> Callable[..., Generated]:
         """Rows, compiled: a function of this model's own, which goes when it goes."""
         rows = (tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32))
-        return compiled(self.generate_rows, self.prior, *rows)
+        return compiled(self.generate_rows, self, *rows)
 
 
 def compiled(
-    function: Callable[..., Rows], prior: Prior, *specs: tf.TensorSpec
+    function: Callable[..., Rows], model: Generative, *specs: tf.TensorSpec
 ) -> Callable[..., Rows]:
     """Compile a function of rows, and of their condition if there is one, for any batch size.
 
     Traced once, where what a condition is is known.
     """
     traced: Callable[..., Rows]
-    if not prior.conditional:
+    if not model.conditional:
         traced = tf.function(function, input_signature=specs, autograph=False)
         return traced
     try:
-        shape, dtype = prior.condition_spec
+        shape, dtype = model.condition_spec
     except NotImplementedError:
         traced = tf.function(function, reduce_retracing=True, autograph=False)
         return traced
@@ -193,8 +246,8 @@ def row_seeds(n: int | None, seed: int, seeds: Any) -> np.ndarray[Any, np.dtype[
     return np.arange(n, dtype=np.uint64).__add__(np.uint64(seed % 2**64)).view(np.int64)
 
 
-def check_request(prior: Prior, rows: int, temperature: float, condition: Any) -> None:
-    """Refuse temperatures and conditions that a prior cannot follow.
+def check_request(model: Generative, rows: int, temperature: float, condition: Any) -> None:
+    """Refuse temperatures and conditions that a model cannot follow.
 
     Raises:
         ValueError: for a temperature that is negative, or other than 1 where the prior is no map
@@ -207,27 +260,28 @@ def check_request(prior: Prior, rows: int, temperature: float, condition: Any) -
             "Expected `temperature` to be a number that is not negative. "
             f"Received: temperature={temperature!r}."
         )
+    prior = model.prior
     if temperature != 1 and prior.noise is None:
         raise ValueError(
             f"Expected temperature=1, for the draws of the prior {type(prior).__name__} are no map "
             f"of base noise that it could scale. Received: temperature={temperature}."
         )
-    if prior.conditional:
-        check_conditions(prior, rows, condition)
+    if model.conditional:
+        check_conditions(model, rows, condition)
     elif condition is not None:
         raise ValueError(
-            f"Expected no `condition`: the prior {type(prior).__name__} is not conditional. "
-            "Received: one."
+            f"Expected no `condition`: neither the prior {type(prior).__name__} nor a network of "
+            "this model takes one. Received: one."
         )
 
 
-def check_conditions(prior: Prior, rows: int, condition: Any) -> None:
-    """Refuse conditions that are not one a row, as a conditional prior's network takes them.
+def check_conditions(model: Generative, rows: int, condition: Any) -> None:
+    """Refuse conditions that are not one a row, as a model's networks take them.
 
     Raises:
-        ValueError: unless they are finite numbers [rows, ...], of the shape that the prior says.
+        ValueError: unless they are finite numbers [rows, ...], of the shape that the model says.
     """
-    kind = f"the prior {type(prior).__name__}"
+    kind = f"the {next(iter(model.takers))}"
     try:
         array = np.asarray(condition)
     except ValueError as error:
@@ -247,8 +301,9 @@ def check_conditions(prior: Prior, rows: int, condition: Any) -> None:
             f"Expected `condition` to be finite numbers, as {kind} asks. Received: {received}. "
             "Mend or drop those rows."
         )
+    model.check_labels(array)
     try:
-        shape, _ = prior.condition_spec
+        shape, _ = model.condition_spec
     except NotImplementedError:
         return
     if not tf.TensorShape(array.shape[1:]).is_compatible_with(shape):

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae import adapters, intake, layers, random  # noqa: F401, Keras finds what is imported
-from tfvae.checks import check_network, check_slots
+from tfvae import adapters, conditions, intake, layers, random  # noqa: F401, Keras finds what is imported
+from tfvae.checks import check_conditions_agree, check_network, check_slots
 from tfvae.corruptions import Corruption
 from tfvae.data import Examples
 from tfvae.generation import Generative, check_conditions, compiled, in_batches, row_seeds
@@ -103,6 +103,7 @@ class VAE(Generative, TraceModel):
         self.likelihood = likelihood
         self.objective = objective
         self.corruption = corruption
+        check_conditions_agree(self.takers)
         # A custom train_step never builds a model, and Keras restores the optimizer's state
         # only into one that is built.
         self.built = True
@@ -117,30 +118,40 @@ class VAE(Generative, TraceModel):
         self.check_condition(examples, "vae.fit(x, c)")
 
     def check_condition(self, examples: Examples | Records, call: str) -> None:
-        """Refuse examples without finite conditions where the prior asks for them."""
-        if not self.prior.conditional:
+        """Refuse examples without finite conditions where the model asks for them."""
+        if not self.conditional:
             return
+        taker = next(iter(self.takers))
         examples = intake.first(examples)
         if examples.y is None:
             raise ValueError(
-                f"Expected conditions for the prior {type(self.prior).__name__}, one for each "
-                f"example. Received: x alone. Pass them too: {call}."
+                f"Expected conditions for the {taker}, one for each example. Received: x alone. "
+                f"Pass them too: {call}."
             )
         if examples.y.dtype.kind == "f" and not np.all(np.isfinite(examples.y)):
             raise ValueError(
-                f"Expected finite conditions for the prior {type(self.prior).__name__}. Received: "
-                f"NaN or infinity among those of {call}."
+                f"Expected finite conditions for the {taker}. Received: NaN or infinity among "
+                f"those of {call}."
             )
+        self.check_labels(examples.y)
 
     def unpack(self, data: Any) -> Unpacked:
-        """Read a batch; where the prior is conditional, y is the condition."""
+        """Read a batch; where the model is conditional, y is the condition."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        condition = y if self.prior.conditional else None
+        condition = y if self.conditional else None
         return Unpacked(seen=x, target=x, condition=condition, weight=weight)
 
-    def encode(self, x: tf.Tensor, training: bool = False) -> Distribution:
-        """Return the posterior q(z|x), batch shape [B]."""
-        return self.posterior(self.encoder(self.as_data(x), training=training))
+    def encode(
+        self, x: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
+    ) -> Distribution:
+        """Return the posterior q(z|x), batch shape [B]; of a conditional encoder, q(z|x, c)."""
+        return self.posterior(self.encoder_params(x, training, condition))
+
+    def encoder_params(
+        self, x: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Run the encoder on x [B, *data]: [B, *posterior.params_shape]."""
+        return conditions.run(self.encoder, self.as_data(x), condition, training)
 
     def trace(
         self,
@@ -163,7 +174,7 @@ class VAE(Generative, TraceModel):
             samples: posterior draws of each example, S.
             seed: an integer or a seed of shape [2]; the draws are a function of it.
             target: what the likelihood is evaluated at; x by default.
-            condition: for a conditional prior, [B, ...].
+            condition: for a conditional model, [B, ...].
             mask: 1 where a value of the target was observed, broadcastable to it.
             weight: weights of the examples, [B].
             training: passed to the networks (Dropout, BatchNormalization).
@@ -178,8 +189,9 @@ class VAE(Generative, TraceModel):
         x = self.as_data(x)
         # Before the encoder sees x: a prior may share it, and Keras keeps the penalties
         # (`encoder.losses`) of a network's last call only.
-        prior = self.prior(condition)
-        params = tf.cast(self.encoder(x, training=training), self.posterior.compute_dtype)
+        prior = self.prior(condition if self.prior.conditional else None)
+        params = self.encoder_params(x, training, condition)
+        params = tf.cast(params, self.posterior.compute_dtype)
         if training:
             self.posterior.observe(params)
         layer = self.posterior
@@ -197,37 +209,40 @@ class VAE(Generative, TraceModel):
         return Trace(
             x=x if target is None else self.as_data(target),
             latents=(Latent(z, prior, posterior),),
-            decode=lambda draws: self.decode(draws[0], training=training),
+            decode=lambda draws: self.decode(draws[0], training, condition),
             condition=condition,
             mask=mask,
             weight=weight,
             training=training,
             step=tf.convert_to_tensor(self.step),
             dataset_size=self.dataset_size,
-            jacobian=lambda: self.jacobian(x),
+            jacobian=lambda: self.jacobian(x, condition),
         )
 
-    def jacobian(self, x: tf.Tensor) -> tf.Tensor:
+    def jacobian(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Return the derivative of the codes, the posterior's means, by x: [B, d, *data]."""
         x, size = self.as_data(x), math.prod(self.posterior.event_shape)
         # A row for each value of the code: one backward pass of a larger batch, which compiles
         # to matrix products where TensorFlow's vectorised map does not.
         rows = tf.repeat(x, size, axis=0)
+        given = None if condition is None else tf.repeat(condition, size, axis=0)
         with tf.GradientTape() as tape:
             tape.watch(rows)
-            code = self.posterior.mean(self.encoder(rows, training=False))
+            code = self.posterior.mean(self.encoder_params(rows, condition=given))
             each = tf.linalg.diag_part(tf.reshape(code, [-1, size, size]))
         return tf.reshape(tape.gradient(each, rows), [-1, size, *self.data_shape])
 
-    def reconstruct(self, x: tf.Tensor) -> tf.Tensor:
+    def reconstruct(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Return the mean of p(x|z) at the mean of q(z|x), [B, *data]."""
-        z = self.posterior.mean(self.encoder(self.as_data(x), training=False))
-        return self.likelihood.mean(self.decoder_params(z))
+        z = self.posterior.mean(self.encoder_params(x, condition=condition))
+        return self.likelihood.mean(self.decoder_params(z, condition=condition))
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(
+        self, x: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Return the reconstruction, which is also what ``predict`` returns."""
-        z = self.posterior.mean(self.encoder(self.as_data(x), training=training))
-        return self.likelihood.mean(self.decoder_params(z, training))
+        z = self.posterior.mean(self.encoder_params(x, training, condition))
+        return self.likelihood.mean(self.decoder_params(z, training, condition))
 
     def score(
         self,
@@ -269,9 +284,9 @@ class VAE(Generative, TraceModel):
             raise ValueError(obstacle)
         examples = intake.examples(self.likelihood, x, condition)
         self.check_condition(examples, "vae.score(x, condition=c)")
-        values, given = examples.values(), examples.y if self.prior.conditional else None
+        values, given = examples.values(), examples.y if self.conditional else None
         if given is not None:
-            check_conditions(self.prior, len(values), given)
+            check_conditions(self, len(values), given)
         rows = row_seeds(len(values) if seeds is None else None, seed, seeds)
         if len(rows) != len(values):
             raise ValueError(
@@ -281,7 +296,7 @@ class VAE(Generative, TraceModel):
         if samples not in self._scorers:
             self._scorers[samples] = compiled(
                 functools.partial(self.score_rows, samples=samples),
-                self.prior,
+                self,
                 tf.TensorSpec([None, *self.data_shape], self.likelihood.compute_dtype),
                 tf.TensorSpec([None], tf.int64),
             )
@@ -357,7 +372,7 @@ class VAE(Generative, TraceModel):
                 ("likelihood", self.likelihood),
             )
         ]
-        if self.posterior.has_density and self.prior.has_density and not self.prior.conditional:
+        if self.posterior.has_density and self.prior.has_density and not self.conditional:
             posterior = self.encode(tf.zeros([1, *self.data_shape]))
             exact = has_closed_form(posterior, self.prior(None))
             lines.append(f" {'KL':<11}{'in closed form' if exact else 'by Monte Carlo'}")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import numpy as np
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["conv_decoder", "conv_encoder", "mlp_decoder", "mlp_encoder"]
+
+Condition: TypeAlias = "int | tuple[int, ...] | None"
+"""What a network is given beside its input: labels of so many classes, vectors of a shape."""
 
 # A kernel that is a multiple of the stride touches every pixel equally often; 3 over 2 does not,
 # and transposed convolutions then leave a checkerboard.
@@ -43,6 +46,7 @@ def mlp_encoder(
     *,
     hidden: tuple[int, ...] = (512, 256),
     activation: str = "relu",
+    condition: Condition = None,
     seed: int = 0,
     name: str = "encoder",
 ) -> keras.Model:
@@ -55,6 +59,8 @@ def mlp_encoder(
         params_shape: What the posterior asks for (`posterior.params_shape`).
         hidden: Units of each hidden layer; `()` makes the network linear.
         activation: Name of a Keras activation for the hidden layers.
+        condition: What the network is given beside its input, as a second one: a number of
+            classes, whose labels are integers, or the shape of a vector; None for nothing.
         seed: Seed of the initial weights; the same seed gives the same weights.
         name: The model's name.
 
@@ -70,7 +76,7 @@ def mlp_encoder(
     """
     data_shape = _shape("data_shape", data_shape)
     init = _Initialisers(seed, _ENCODER, activation)
-    return _mlp("x", data_shape, params_shape, hidden=hidden, init=init, name=name)
+    return _mlp("x", data_shape, params_shape, condition, hidden=hidden, init=init, name=name)
 
 
 def mlp_decoder(
@@ -79,6 +85,7 @@ def mlp_decoder(
     *,
     hidden: tuple[int, ...] = (256, 512),
     activation: str = "relu",
+    condition: Condition = None,
     seed: int = 0,
     name: str = "decoder",
 ) -> keras.Model:
@@ -92,6 +99,8 @@ def mlp_decoder(
         params_shape: What the likelihood asks for (`likelihood.params_shape`).
         hidden: Units of each hidden layer; `()` makes the network linear.
         activation: Name of a Keras activation for the hidden layers.
+        condition: What the network is given beside its input, as a second one: a number of
+            classes, whose labels are integers, or the shape of a vector; None for nothing.
         seed: Seed of the initial weights.
         name: The model's name.
 
@@ -107,7 +116,7 @@ def mlp_decoder(
     """
     latent_shape = _shape("latent_shape", latent_shape)
     init = _Initialisers(seed, _DECODER, activation)
-    return _mlp("z", latent_shape, params_shape, hidden=hidden, init=init, name=name)
+    return _mlp("z", latent_shape, params_shape, condition, hidden=hidden, init=init, name=name)
 
 
 def conv_encoder(
@@ -117,6 +126,7 @@ def conv_encoder(
     filters: tuple[int, ...] = (32, 64),
     dense: int = 128,
     activation: str = "relu",
+    condition: Condition = None,
     seed: int = 0,
     name: str = "encoder",
 ) -> keras.Model:
@@ -133,6 +143,8 @@ def conv_encoder(
         filters: Channels after each halving, at most ceil(log2(max(H, W))) of them.
         dense: Units of the dense layer before the last; 0 leaves it out.
         activation: Name of a Keras activation.
+        condition: What the network is given beside its input, as a second one: a number of
+            classes, whose labels are integers, or the shape of a vector; None for nothing.
         seed: Seed of the initial weights.
         name: The model's name.
 
@@ -166,16 +178,19 @@ def conv_encoder(
             name=f"conv_{i}",
         )(h)
     if len(params_shape) == 3 and params_shape[:2] == ladder[-1]:
+        _no_grid(condition, "params_shape", params_shape)
         emitted = keras.layers.Conv2D(
             params_shape[2], 1, kernel_initializer=init.linear(), dtype=_wide(), name="params"
         )(h)
         return keras.Model(inputs, emitted, name=name)
-    h = keras.layers.Flatten(name="flatten")(h)
+    h, given = _beside(keras.layers.Flatten(name="flatten")(h), condition)
     if dense:
         h = keras.layers.Dense(
             dense, activation=activation, kernel_initializer=init.hidden(), name="dense"
         )(h)
-    return keras.Model(inputs, _emit(h, params_shape, init), name=name)
+    return keras.Model(
+        [inputs, *given] if given else inputs, _emit(h, params_shape, init), name=name
+    )
 
 
 def smallest_grid(data_shape: tuple[int, ...], filters: tuple[int, ...]) -> tuple[int, int]:
@@ -197,6 +212,7 @@ def conv_decoder(
     filters: tuple[int, ...] = (64, 32),
     dense: int = 128,
     activation: str = "relu",
+    condition: Condition = None,
     seed: int = 0,
     name: str = "decoder",
 ) -> keras.Model:
@@ -216,6 +232,8 @@ def conv_decoder(
         filters: Channels of each grid, from the smallest up; the encoder's, reversed.
         dense: Units of the dense layer before the grid; 0 leaves it out.
         activation: Name of a Keras activation.
+        condition: What the network is given beside its input, as a second one: a number of
+            classes, whose labels are integers, or the shape of a vector; None for nothing.
         seed: Seed of the initial weights.
         name: The model's name.
 
@@ -246,7 +264,9 @@ def conv_decoder(
     init = _Initialisers(seed, _DECODER, activation)
     inputs = keras.Input(latent_shape, dtype=_wide(), name="z")
     *ladder_up, smallest = ladder
+    given: list[Any] = []
     if len(latent_shape) == 3 and latent_shape[:2] == smallest:
+        _no_grid(condition, "latent_shape", latent_shape)
         h = keras.layers.Conv2D(
             filters[0],
             _KERNEL - 1,
@@ -256,7 +276,7 @@ def conv_decoder(
             name="grid",
         )(inputs)
     else:
-        h = _flat(inputs, latent_shape)
+        h, given = _beside(_flat(inputs, latent_shape), condition)
         grid_units = math.prod(smallest) * filters[0]
         for layer_name, units in (("dense", dense), ("grid", grid_units)):
             if units:
@@ -287,13 +307,14 @@ def conv_decoder(
         if per_pixel > 1:  # [H, W, k] holds the blocks pixel by pixel; params_shape side by side
             h = keras.layers.Permute((1, 3, 2), dtype=_wide(), name="to_blocks")(h)
         h = keras.layers.Reshape(params_shape, dtype=_wide(), name="to_params")(h)
-    return keras.Model(inputs, h, name=name)
+    return keras.Model([inputs, *given] if given else inputs, h, name=name)
 
 
 def _mlp(
     input_name: str,
     in_shape: tuple[int, ...],
     params_shape: tuple[int, ...],
+    condition: Condition,
     *,
     hidden: tuple[int, ...],
     init: _Initialisers,
@@ -301,12 +322,40 @@ def _mlp(
 ) -> keras.Model:
     params_shape = _shape("params_shape", params_shape)
     inputs = keras.Input(in_shape, dtype=_wide(), name=input_name)
-    h = _flat(inputs, in_shape)
+    h, given = _beside(_flat(inputs, in_shape), condition)
     for i, units in enumerate(_sizes("hidden", hidden), 1):
         h = keras.layers.Dense(
             units, activation=init.activation, kernel_initializer=init.hidden(), name=f"dense_{i}"
         )(h)
-    return keras.Model(inputs, _emit(h, params_shape, init), name=name)
+    return keras.Model(
+        [inputs, *given] if given else inputs, _emit(h, params_shape, init), name=name
+    )
+
+
+def _beside(h: Any, condition: Condition) -> tuple[Any, list[Any]]:
+    """Put the features of a condition beside others [B, F]; return both, and the inputs."""
+    if condition is None:
+        return h, []
+    if isinstance(condition, int | np.integer):
+        (classes,) = _sizes("condition", (condition,), least=2)
+        given = keras.Input((), dtype="int32", name="condition")
+        # It begins as one-hot vectors.
+        features = keras.layers.Embedding(
+            classes, classes, embeddings_initializer="identity", name="label"
+        )(given)
+    else:
+        shape = _shape("condition", condition)
+        given = keras.Input(shape, dtype=_wide(), name="condition")
+        features = given if len(shape) == 1 else keras.layers.Flatten(name="to_vector")(given)
+    return keras.layers.Concatenate(name="beside")([h, features]), [given]
+
+
+def _no_grid(condition: Condition, argument: str, shape: tuple[int, ...]) -> None:
+    if condition is not None:
+        raise ValueError(
+            "Expected no condition for latents that are a grid, beside which a vector has no "
+            f"place. Received: condition={condition!r} with {argument}={shape}; give latents (d,)."
+        )
 
 
 def _flat(x: Any, shape: tuple[int, ...]) -> Any:
@@ -420,7 +469,7 @@ def _sizes(argument: str, sizes: Iterable[int], least: int = 1) -> tuple[int, ..
     if values is None or any(
         isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least for v in values
     ):
-        single = values is not None and argument in ("dense", "seed")
+        single = values is not None and argument in ("condition", "dense", "seed")
         kind = "an integer" if single else "a tuple of integers"
         shown = values[0] if single and values else sizes
         raise ValueError(

@@ -69,8 +69,10 @@ def build(config: RunConfig, dataset: Dataset) -> tfvae.VAE:
     with _policy(config.precision):
         model = function(dataset.train.shape, **arguments)
         for name in ("train", "validation", "test"):
-            if getattr(dataset, name) is not None:
-                intake.accepted(model.likelihood, getattr(dataset, name), argument=name)
+            part = getattr(dataset, name)
+            if part is not None:
+                accepted = intake.accepted(model.likelihood, part, argument=name)
+                model.check_condition(accepted, "data with labels")
         for slot in config.freeze:
             getattr(model, slot).trainable = False
         model.compile(

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfvae import files, plots
 from tfvae.data import Examples
-from tfvae.generation import check_request
+from tfvae.generation import check_request, in_batches
 from tfvae.model import VAE
 from tfvae.step import check_count
 
@@ -41,7 +41,7 @@ class TensorBoard(keras.callbacks.Callback):
     Args:
         log_dir: the folder to write to.
         samples: how many images in a grid; 0 for none.
-        condition: for a conditional prior, one for each of the samples; without, none are drawn.
+        condition: for a conditional model, one for each of the samples; without, none are drawn.
         reconstruct: examples [N, *data], as arrays or Examples, of which the first `samples` are
             shown with their reconstructions.
         embedding: examples to embed: Examples, an array [N, *data], or a tuple of that and labels
@@ -99,6 +99,8 @@ class TensorBoard(keras.callbacks.Callback):
         shape = self.model.data_shape
         for name in ("reconstruct", "embedding"):
             examples = getattr(self, name)
+            if examples is not None:
+                self.model.check_condition(examples, f"TensorBoard(..., {name}=Examples(x, c))")
             if examples is not None and examples.shape != shape:
                 raise ValueError(
                     f"Expected `{name}` of shape [n, {', '.join(map(str, shape))}]. "
@@ -110,7 +112,7 @@ class TensorBoard(keras.callbacks.Callback):
                 f"reconstructions of. Received: data of shape {shape}. Leave out `reconstruct`."
             )
         if self.condition is not None:
-            check_request(self.model.prior, self.samples, 1.0, self.condition)
+            check_request(self.model, self.samples, 1.0, self.condition)
         self._writers = {}
         self._epoch = self._shown = -1
 
@@ -154,12 +156,12 @@ class TensorBoard(keras.callbacks.Callback):
         model = self.model
         grids = {}
         if self.samples and _is_image(model.data_shape):
-            if self.condition is not None or not model.prior.conditional:
+            if self.condition is not None or not model.conditional:
                 drawn = model.generate(self.samples, seed=self.seed, condition=self.condition)
                 grids["samples"] = plots.grid(_finite(drawn.mean))
             if self.reconstruct is not None:
                 x = self.reconstruct.values()[: self.samples]
-                mean = _finite(model.reconstruct(x))
+                mean = _finite(model.reconstruct(x, _conditions(model, self.reconstruct[: len(x)])))
                 grids["reconstructions"] = plots.reconstructions(x, mean)
         with self._writer("train").as_default():
             for name, figure in grids.items():
@@ -170,17 +172,23 @@ class TensorBoard(keras.callbacks.Callback):
         self._shown = self._epoch
 
 
+def _conditions(model: VAE, examples: Examples) -> Any:
+    """Return what a conditional model is given beside examples; None for any other."""
+    return examples.y if model.conditional else None
+
+
 def _project(model: VAE, examples: Examples, folder: Path) -> None:
     """Write the means of q(z|x), labels and pictures where the projector finds them."""
     from google.protobuf import text_format
     from tensorboard.plugins import projector
 
     values = examples.values()
-    means = [
-        model.posterior.mean(model.encoder(model.as_data(values[i : i + _BATCH]), training=False))
-        for i in range(0, len(values), _BATCH)
-    ]
-    z = np.concatenate(means).reshape(len(values), -1)
+
+    def codes(x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor]:
+        return (model.posterior.mean(model.encoder_params(x, condition=condition)),)
+
+    (means,) = in_batches(codes, _BATCH, values, _conditions(model, examples))
+    z = np.asarray(means).reshape(len(values), -1)
     config = projector.ProjectorConfig()
     latents = config.embeddings.add()
     latents.tensor_name = "latents"

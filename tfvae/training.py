@@ -348,6 +348,7 @@ class TraceModel(StepModel):
                     **kwargs,
                 )
             data = intake.accepted(self.likelihood, x, y, sample_weight)
+            self.check_condition(data, "vae.evaluate(x, c)")
             feed = self._test_feed(data, batch_size or feeds.BATCH_SIZE)
             if not isinstance(callbacks, keras.callbacks.CallbackList):
                 callbacks = keras.callbacks.CallbackList(
@@ -361,11 +362,37 @@ class TraceModel(StepModel):
             logs = self._evaluate(feed, callbacks)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return reconstructions, as ``keras.Model.predict`` does."""
+    def predict(self, x: Any, *args: Any, condition: Any = None, **kwargs: Any) -> Any:
+        """Return reconstructions, as ``keras.Model.predict`` does.
+
+        Args:
+            x: examples, or batches of them: ``(x, condition)`` for a conditional model.
+            *args: as Keras takes them.
+            condition: for a conditional model, one for each example of an array.
+            **kwargs: as Keras takes them.
+
+        Raises:
+            ValueError: for examples that do not fit the model, and for conditions that are
+                missing or not asked for.
+        """
         if intake.is_indexed(x):
-            x = intake.examples(self.likelihood, x).values()
+            examples = intake.examples(self.likelihood, x, condition)
+            self.check_condition(examples, "vae.predict(x, condition=c)")
+            given = self.unpack((examples.values(), examples.y)).condition
+            if condition is not None and given is None:
+                raise ValueError(
+                    "Expected no `condition`, for no part of this model takes one. Received: one. "
+                    "Pass x alone."
+                )
+            x = examples.values() if given is None else (examples.values(), given)
         return super().predict(x, *args, **kwargs)
+
+    def predict_step(self, data: Any) -> Any:
+        """Reconstruct a batch."""
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.unpack(x if isinstance(x, tuple) else (x, y))
+        given = {} if batch.condition is None else {"condition": batch.condition}
+        return self(batch.seen, training=False, **given)
 
     def _arrays(self, data: Any) -> Any:
         """Check validation data that is in memory and return it as Keras takes it."""

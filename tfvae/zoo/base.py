@@ -41,6 +41,7 @@ def vae(
     prior: tfvae.priors.Prior | None = None,
     objective: tfvae.objectives.Objective | None = None,
     corruption: tfvae.corruptions.Corruption | None = None,
+    condition: int | tuple[int, ...] | None = None,
     encoder: keras.Model | None = None,
     decoder: keras.Model | None = None,
     seed: int = 0,
@@ -64,6 +65,8 @@ def vae(
         prior: a prior; StandardNormal by default.
         objective: an objective; ELBO by default.
         corruption: of what the encoder sees in training; none by default.
+        condition: what encoder and decoder are given beside x and z: a number of classes, or the
+            shape of a vector; nothing by default.
         encoder: your own Keras model, from x to the posterior's parameters.
         decoder: your own Keras model, from z to the likelihood's parameters.
         seed: of the weights, the noise and the data order.
@@ -84,7 +87,7 @@ def vae(
     prior = tfvae.priors.StandardNormal(shape, name="prior") if prior is None else prior
     posterior = tfvae.layers.get(posterior, shape, "posterior")
     likelihood = tfvae.layers.get(likelihood, data_shape, "likelihood")
-    options: dict[str, Any] = {"activation": activation}
+    options: dict[str, Any] = {"activation": activation, "condition": condition}
     nets = tfvae.networks
     if network == "mlp":
         widths = (512, 256) if hidden is None else tuple(hidden)
