@@ -33,7 +33,8 @@ def held_out(vae: VAE, calibration: Any) -> Examples:
         )
     x, condition = parts
     try:
-        examples = intake.examples(vae.likelihood, x, condition, argument="calibration")
+        arranged = vae.arrange(x, condition, argument="calibration")
+        examples = intake.examples(vae.likelihood, *arranged, argument="calibration")
         vae.check_condition(examples, "export(vae, path, calibration=(x, c))")
     except ValueError as error:
         raise ExportError(str(error)) from error

@@ -103,6 +103,17 @@ class Calls:
         given = self._repeated("score", x, seed=seeds, condition=condition)
         return self.run("score", {"x": x} | given)
 
+    def classify(self, x: npt.ArrayLike) -> Arrays:
+        """Say how likely each class is, where the model has a classifier.
+
+        Args:
+            x: data [B, *data].
+
+        Returns:
+            ``probabilities`` [B, classes] of q(y|x).
+        """
+        return self.run("classify", {"x": x})
+
     def _repeated(
         self, endpoint: str, rows: npt.ArrayLike, **given: Any
     ) -> dict[str, npt.ArrayLike]:

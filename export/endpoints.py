@@ -21,6 +21,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae.conditions import run
+from tfvae.families.semi_supervised import SemiSupervisedVAE
 from tfvae.generation import Generative
 from tfvae.layers.base import DistributionLayer
 
@@ -220,7 +221,7 @@ def _encode(subject: Subject) -> Definition:
 
     def encode(x: tf.Tensor, *condition: tf.Tensor) -> dict[str, tf.Tensor]:
         seen, given = subject.processing.to_model(x), subject.given(condition)
-        params = model.encoder_params(seen, condition=given)
+        params = model.encoder_params(seen, condition=model.given(seen, given))
         outputs = {"mean": posterior.mean(params)}
         return outputs | ({"stddev": posterior(params).stddev()} if spread else {})
 
@@ -307,6 +308,22 @@ def _score(subject: Subject) -> Definition:
     )
 
 
+def _classify(subject: Subject) -> Definition:
+    model: Any = subject.model
+
+    def classify(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"probabilities": model.classify_rows(subject.processing.to_model(x))}
+
+    return Definition(
+        description="Data x to the probabilities of their classes, q(y|x).",
+        inputs=(_x(subject),),
+        function=classify,
+        reference=lambda x: classify(tf.constant(x)),
+        examples=lambda count: {"x": subject.data_examples(count)},
+        values={"probabilities": Values((0.0, 1.0))},
+    )
+
+
 # In the order in which they are listed and run. What is drawn from words needs bitwise operations.
 _ENDPOINTS: dict[str, Entry] = {
     "decode": Entry(_decode, signatures=(SERVING_DEFAULT,)),
@@ -316,8 +333,10 @@ _ENDPOINTS: dict[str, Entry] = {
     "score": Entry(_score, _scored, minimum_opset=18),
 }
 
-# Families whose endpoints take other inputs, each with a table of its own.
-_FAMILIES: tuple[tuple[type[Any], dict[str, Entry]], ...] = ()
+# Families that can be asked other things, each with a table of its own.
+_FAMILIES: tuple[tuple[type[Any], dict[str, Entry]], ...] = (
+    (SemiSupervisedVAE, {**_ENDPOINTS, "classify": Entry(_classify)}),
+)
 
 
 def _table(subject: Subject) -> dict[str, Entry]:

@@ -85,13 +85,16 @@ class Subject:
         """
         if not {taker.partition(" ")[0] for taker in self.model.takers} & set(parts):
             return ()
-        if self.processing.classes:
-            high = len(self.processing.classes) - 1
-            return (Tensor("condition", (None,), "int64", bounds=(0, high)),)
         shape, dtype = self.model.condition_spec
-        if (known := self.model.classes) is not None:
-            return (Tensor("condition", (None,), dtype, bounds=(0, known - 1)),)
-        return (Tensor("condition", (None, *shape), dtype),)
+        known = len(self.processing.classes) or self.model.classes
+        if known is None:
+            return (Tensor("condition", (None, *shape), dtype),)
+        if self.processing.classes:
+            dtype = "int64"
+        # What is not told is found out where the endpoint sees data.
+        missing = self.model.missing_label if "encoder" in parts else None
+        low = 0 if missing is None else missing
+        return (Tensor("condition", (None,), dtype, bounds=(low, known - 1), default=missing),)
 
     def to_condition(self, given: Any) -> Any:
         """Map conditions from what clients send to what the model takes."""

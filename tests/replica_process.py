@@ -114,6 +114,11 @@ CASES = {
         ),
         data=lambda: binary(65),
     ),
+    "labels": Case(
+        model=lambda: tfvae.zoo.semi_supervised_vae(SHAPE, 2, classes=3, hidden=(8,)),
+        data=lambda: Examples(binary(67), np.arange(67) % 4 - 1),
+        evaluate=True,
+    ),
     "codes": Case(
         model=lambda: tfvae.zoo.vq_vae(SHAPE, 2, codes=4, positions=2, hidden=(8,)),
         data=lambda: binary(67),

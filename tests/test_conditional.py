@@ -46,7 +46,7 @@ def by_hand(shape: tuple[int, ...] = (), dtype: str = "float32") -> tfvae.VAE:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained() -> tfvae.VAE:
     x, y = labelled()
     vae = made()

@@ -41,8 +41,9 @@ FLOORS = [
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-# `vae.export(...)` and `vae.fit_prior(...)` are short for what stands above, and say so there.
-UPWARD = {("model", "export"), ("model", "expost")}
+# `vae.export(...)` and `vae.fit_prior(...)` are short for what stands above, and say so there;
+# `load_model` loads models of any family.
+UPWARD = {("model", "export"), ("model", "expost"), ("model", "families")}
 
 PACKAGE = Path(tfvae.__file__).parent
 EXPORT = Path(tfvae.export.__path__[0])

@@ -18,7 +18,8 @@ from tfvae.objectives import ELBO, IWAE
 from tfvae.options import SLOTS
 from tfvae.options import slots as options_slots
 
-CONDITIONAL = {"cvae"}
+# Those that are given more than data, and the data that they are of.
+CONDITIONAL = {"cvae", "supervised_vae", "semi_supervised_vae"}
 
 every_model = pytest.mark.parametrize("name", zoo.models())
 
@@ -27,7 +28,9 @@ every_model = pytest.mark.parametrize("name", zoo.models())
 TRAINED = {
     "vae", "iwae", "vamp_vae", "vq_vae", "gamma_vae", "count_vae", "rae",
 }  # fmt: skip
-every_network = [(name, "mlp") for name in zoo.models()] + [("vae", "conv"), ("vq_vae", "conv")]
+every_network = [(name, "mlp") for name in zoo.models()] + [
+    (name, "conv") for name in ("vae", "vq_vae", "semi_supervised_vae")
+]
 
 
 def small(name: str, data_shape: tuple[int, ...], **options: Any) -> tfvae.VAE:
@@ -39,8 +42,20 @@ def small(name: str, data_shape: tuple[int, ...], **options: Any) -> tfvae.VAE:
 
 
 def condition_of(vae: tfvae.VAE, rows: int) -> Any:
-    """Return labels for a model that takes them."""
-    return np.arange(rows) % (vae.classes or 1) if vae.conditional else None
+    """Return labels or inputs for a model that takes them."""
+    if not vae.conditional:
+        return None
+    if vae.classes:
+        return np.arange(rows) % vae.classes
+    shape, dtype = vae.condition_spec
+    return np.random.default_rng(0).integers(0, 2, (rows, *shape)).astype(dtype)
+
+
+def pairs_of(vae: tfvae.VAE, images: Any) -> tuple[Any, Any]:
+    """Return what a model of images is fitted to: x and y."""
+    if isinstance(vae, tfvae.families.SupervisedVAE):
+        return images, images.mean(axis=(1, 2))
+    return images, condition_of(vae, len(images))
 
 
 @every_model
@@ -58,18 +73,18 @@ def test_the_table_says_what_it_is(name: str) -> None:
     ],
 )
 def test_trains_evaluates_and_generates(name: str, network: Any, binary_images: Any) -> None:
-    options = {"filters": (8,)} if network == "conv" else {}
-    vae = small(name, binary_images.shape[1:], network=network, **options)
+    options = {"filters": (8,), "network": "conv"} if network == "conv" else {}
+    vae = small(name, binary_images.shape[1:], **options)
     vae.compile(keras.optimizers.Adam(3e-3), jit_compile=False)
-    y = condition_of(vae, len(binary_images))
+    x, y = pairs_of(vae, binary_images)
     assert vae.conditional == (name in CONDITIONAL)
-    history = vae.fit(binary_images, y, epochs=4, batch_size=16, verbose=0).history
+    history = vae.fit(x, y, epochs=4, batch_size=16, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
-    logs = vae.evaluate(binary_images, y, return_dict=True, verbose=0)
+    logs = vae.evaluate(x, y, return_dict=True, verbose=0)
     assert np.all(np.isfinite(list(logs.values())))
     assert ("elbo" in logs) == vae.posterior.has_density
     drawn = vae.generate(3, condition=condition_of(vae, 3))
-    assert drawn.sample.shape == (3, *binary_images.shape[1:])
+    assert drawn.sample.shape == (3, *vae.data_shape)
 
 
 def described_as(slot: Any) -> str:

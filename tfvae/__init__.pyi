@@ -8,6 +8,7 @@ from . import devices as devices
 from . import evaluate as evaluate
 from . import export as export
 from . import expost as expost
+from . import families as families
 from . import layers as layers
 from . import loop as loop
 from . import networks as networks

@@ -175,23 +175,52 @@ def check_network(
         TypeError: if it is not a Keras model, or emits anything but one tensor.
         ValueError: if its input or output does not have the shape that the slots need.
     """
+    check_emits(
+        network,
+        argument,
+        input_shape,
+        layer.params_shape,
+        f"the parameters of the {slot} {type(layer).__name__}(event_shape={layer.event_shape})",
+        layer.compute_dtype,
+    )
+
+
+def check_emits(
+    network: Any,
+    argument: str,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    what: str,
+    dtype: str = "float32",
+) -> None:
+    """Run a network on one example, which builds it, and check that it emits one tensor.
+
+    Args:
+        network: what should be a Keras model.
+        argument: what it was passed as.
+        input_shape: of one example.
+        output_shape: of what it should emit for it.
+        what: what that is, in words.
+        dtype: of the example.
+
+    Raises:
+        TypeError, ValueError: as :func:`check_network`.
+    """
     if not isinstance(network, keras.layers.Layer):
         raise TypeError(
             f"Expected `{argument}` to be a Keras model. "
             f"Received: {argument}={network!r} of type {type(network).__name__}."
         )
     needed = (
-        f"`{argument}` to map [batch, {_row(input_shape)}] to the parameters of the {slot} "
-        f"{type(layer).__name__}(event_shape={layer.event_shape}), "
-        f"[batch, {_row(layer.params_shape)}]"
+        f"`{argument}` to map [batch, {_row(input_shape)}] to {what}, [batch, {_row(output_shape)}]"
     )
-    example: Any = np.zeros((1, *input_shape), layer.compute_dtype)
+    example: Any = np.zeros((1, *input_shape), dtype)
     if conditions.takes_condition(network):
         try:
-            shape, dtype = conditions.spec_of(network)
+            shape, given = conditions.spec_of(network)
         except NotImplementedError:
             return
-        example = [example, np.zeros((1, *(size or 1 for size in shape)), dtype)]
+        example = [example, np.zeros((1, *(size or 1 for size in shape)), given)]
     try:
         output = network(example)
     except Exception as error:
@@ -206,11 +235,11 @@ def check_network(
             f"Received: {argument} that returns a {type(output).__name__}. Concatenate its "
             "outputs along the last axis."
         )
-    if tuple(output.shape) != (1, *layer.params_shape):
+    if tuple(output.shape) != (1, *output_shape):
         raise ValueError(
             f"Expected {needed}. Received: {argument} that returns shape "
-            f"{(None, *output.shape[1:])}. End it in Dense({int(np.prod(layer.params_shape))})"
-            f"{'' if len(layer.params_shape) == 1 else f' and Reshape({layer.params_shape})'}."
+            f"{(None, *output.shape[1:])}. End it in Dense({int(np.prod(output_shape))})"
+            f"{'' if len(output_shape) == 1 else f' and Reshape({output_shape})'}."
         )
 
 

@@ -135,7 +135,7 @@ def _pass(
                 "vae.evaluate(x)"
                 + (", or fit another prior: vae.fit_prior(x)." if slot == "prior" else ".")
             )
-    examples = intake.examples(vae.likelihood, x, condition)
+    examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
     vae.check_condition(examples, "log_marginal(vae, x, condition=c)")
     values, conditions = examples.values(), examples.y if vae.conditional else None
     batch_size = min(batch_size, len(values))
@@ -180,7 +180,8 @@ def _rows(vae: VAE) -> int:
         for output in keras.tree.flatten(getattr(layer, "output", [])):
             width = max(width, math.prod(size or 1 for size in output.shape[1:]))
     # A mixture prior compares every row with every component.
-    return min(ROWS, VALUES // width) // math.ceil(getattr(vae.prior, "components", 1) / 16)
+    each = math.ceil(getattr(vae.prior, "components", 1) / 16) * vae.rows_per_draw
+    return min(ROWS, VALUES // width) // each
 
 
 _ACCUMULATORS: weakref.WeakKeyDictionary[VAE, Callable[..., _State]] = weakref.WeakKeyDictionary()

@@ -96,12 +96,17 @@ def fit_prior(
             "Expected `learning_rate` to be a positive number. "
             f"Received: learning_rate={learning_rate!r}."
         )
+    if type(vae) is not VAE:
+        raise TypeError(
+            "Expected a tfvae.VAE, whose prior can be fitted after training. Received: a "
+            f"{type(vae).__name__}."
+        )
     if not intake.is_indexed(x):
         raise TypeError(
             "Expected `x` to be examples in memory: an array or tfvae.data.Examples. "
             f"Received: a {type(x).__name__}."
         )
-    examples = intake.examples(vae.likelihood, x, condition)
+    examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
     fitted = _start(vae, prior, seed)
     if not (fitted.has_density or isinstance(fitted, SecondStage)):
         raise ValueError(

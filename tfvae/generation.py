@@ -39,6 +39,8 @@ class Generative:
     prior: Prior
     decoder: keras.Model
     likelihood: DistributionLayer
+    missing_label: int | None = None
+    """What stands for a label that is not known, where a family finds it out itself."""
 
     @property
     def takers(self) -> dict[str, Any]:
@@ -268,6 +270,7 @@ def check_request(model: Generative, rows: int, temperature: float, condition: A
         )
     if model.conditional:
         check_conditions(model, rows, condition)
+        model.check_labels(condition)
     elif condition is not None:
         raise ValueError(
             f"Expected no `condition`: neither the prior {type(prior).__name__} nor a network of "
@@ -301,7 +304,6 @@ def check_conditions(model: Generative, rows: int, condition: Any) -> None:
             f"Expected `condition` to be finite numbers, as {kind} asks. Received: {received}. "
             "Mend or drop those rows."
         )
-    model.check_labels(array)
     try:
         shape, _ = model.condition_spec
     except NotImplementedError:

@@ -112,6 +112,11 @@ class VAE(Generative, TraceModel):
         """Return encoder and decoder, and slots that may hold networks of their own."""
         return self.encoder, self.decoder, self.posterior, self.prior
 
+    @property
+    def rows_per_draw(self) -> int:
+        """How many rows the decoder runs for one draw of an example's latents."""
+        return 1
+
     def check_examples(self, examples: Examples | Records) -> None:
         """Refuse a training set without conditions, or too small for the posterior."""
         self.posterior.check_examples(len(examples))
@@ -145,7 +150,11 @@ class VAE(Generative, TraceModel):
         self, x: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
     ) -> Distribution:
         """Return the posterior q(z|x), batch shape [B]; of a conditional encoder, q(z|x, c)."""
-        return self.posterior(self.encoder_params(x, training, condition))
+        return self.posterior(self.encoder_params(x, training, self.given(x, condition)))
+
+    def given(self, x: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor | None:
+        """Return what the networks are given beside x: the condition, as it comes."""
+        return condition
 
     def encoder_params(
         self, x: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
@@ -222,6 +231,7 @@ class VAE(Generative, TraceModel):
     def jacobian(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Return the derivative of the codes, the posterior's means, by x: [B, d, *data]."""
         x, size = self.as_data(x), math.prod(self.posterior.event_shape)
+        condition = self.given(x, condition)
         # A row for each value of the code: one backward pass of a larger batch, which compiles
         # to matrix products where TensorFlow's vectorised map does not.
         rows = tf.repeat(x, size, axis=0)
@@ -234,13 +244,13 @@ class VAE(Generative, TraceModel):
 
     def reconstruct(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Return the mean of p(x|z) at the mean of q(z|x), [B, *data]."""
-        z = self.posterior.mean(self.encoder_params(x, condition=condition))
-        return self.likelihood.mean(self.decoder_params(z, condition=condition))
+        return self(x, condition=condition)
 
     def call(
         self, x: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Return the reconstruction, which is also what ``predict`` returns."""
+        condition = self.given(x, condition)
         z = self.posterior.mean(self.encoder_params(x, training, condition))
         return self.likelihood.mean(self.decoder_params(z, training, condition))
 
@@ -434,8 +444,11 @@ def load_model(path: str | Path, **kwargs: Any) -> VAE:
             f"Expected a whole .keras file, as `vae.save` writes it. Received: {path}, which is "
             "truncated or something else."
         )
-    for name in dir(layers):
-        getattr(layers, name)  # Keras finds classes once they are imported, and these are lazy.
+    from tfvae import families
+
+    for package in (layers, families):
+        for name in dir(package):
+            getattr(package, name)  # Keras finds classes once they are imported; these are lazy.
     try:
         model = keras.models.load_model(path, **kwargs)
     except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:

@@ -71,7 +71,7 @@ def build(config: RunConfig, dataset: Dataset) -> tfvae.VAE:
         for name in ("train", "validation", "test"):
             part = getattr(dataset, name)
             if part is not None:
-                accepted = intake.accepted(model.likelihood, part, argument=name)
+                accepted = intake.accepted(model.likelihood, *model.arrange(part), argument=name)
                 model.check_condition(accepted, "data with labels")
         for slot in config.freeze:
             getattr(model, slot).trainable = False

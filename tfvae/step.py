@@ -76,6 +76,11 @@ class StepModel(keras.Model):
             aggregation="only_first_replica",
         )
 
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """What is measured in evaluation as it is in training, beside the loss."""
+        return tuple(term.name for term in self._terms)
+
     def networks(self) -> tuple[keras.layers.Layer, ...]:
         """Return the networks, which decide whether XLA pays."""
         raise NotImplementedError
@@ -392,7 +397,8 @@ def _rows_finite(gradient: tf.Tensor) -> tf.Tensor:
     gradient = tf.convert_to_tensor(gradient)
     if gradient.shape.rank < 2:
         return tf.math.is_finite(tf.reshape(gradient, [-1]))
-    width = gradient.shape[-1]
+    # Of an embedding's gradient, summed over replicas, no shape is known before it is there.
+    width = gradient.shape[-1] or tf.shape(gradient)[-1]
     rows = tf.reshape(gradient, [-1, width])
     return tf.math.is_finite(tf.linalg.matvec(rows, tf.fill([width], tf.cast(_TINY, rows.dtype))))
 

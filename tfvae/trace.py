@@ -107,6 +107,9 @@ class Trace:
         dataset_size: number of training examples, or None where it is not known.
         jacobian: returns the derivative of the codes, the posterior's means, by what the encoder
             saw, [B, d, *data]; None where a family has none.
+        log_label: log q(y|x) of the labels, [B], 0 of examples without one; None where the model
+            has no classifier.
+        labelled: the share of labelled examples in the data set, or None where it is not known.
     """
 
     x: tf.Tensor
@@ -119,6 +122,8 @@ class Trace:
     step: tf.Tensor | int = 0
     dataset_size: int | None = None
     jacobian: Callable[[], tf.Tensor] | None = None
+    log_label: tf.Tensor | None = None
+    labelled: tf.Tensor | None = None
 
     @property
     def samples(self) -> int:

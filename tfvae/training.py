@@ -14,6 +14,7 @@ from tfvae.data import Examples
 from tfvae.engine import Steps
 from tfvae.feeds import Block, Feed
 from tfvae.loop import CHUNK, LocalSteps, Position, compiled_steps, guarded, longest_chunk
+from tfvae.records import Records
 from tfvae.replicas import ReplicaSteps, replicated_steps
 from tfvae.step import StepModel, Unpacked, check_count
 
@@ -54,6 +55,15 @@ class TraceModel(StepModel):
 
     def check_examples(self, examples: Any) -> None:
         """Refuse a training set in memory that a slot cannot be fitted to."""
+
+    def arrange(
+        self, x: Any, y: Any = None, weight: Any = None, argument: str = "x"
+    ) -> tuple[Any, Any, Any]:
+        """Return what is modelled, what it is modelled given, and weights: as `fit` took them.
+
+        A family whose `fit` takes them in another order puts them in this one.
+        """
+        return x, y, weight
 
     def make_train_function(self, force: bool = False) -> None:
         """Build what Keras calls for each step of a pipeline."""
@@ -193,6 +203,7 @@ class TraceModel(StepModel):
                 "Expected no `class_weight`: a VAE has no classes. "
                 "Weigh the examples themselves with `sample_weight`."
             )
+        x, y, weight = self.arrange(x, y, options.pop("sample_weight", None))
         if not intake.is_indexed(x):
             self.dataset_size, self.course = None, {}
             callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
@@ -207,12 +218,16 @@ class TraceModel(StepModel):
                 validation_data=self._arrays(validation_data),
                 # Keras warns of the default where it cannot shuffle.
                 shuffle=shuffle and isinstance(x, keras.utils.PyDataset),
+                sample_weight=weight,
                 **options,
             )
-        data = intake.accepted(self.likelihood, x, y, options.pop("sample_weight", None))
+        data = intake.accepted(self.likelihood, x, y, weight)
         self.check_examples(data)
+        held_out = None
         if validation_split and validation_data is None:
-            data, validation_data = intake.split_last(data, validation_split, self.seed)
+            data, held_out = intake.split_last(data, validation_split, self.seed)
+        elif validation_data is not None:
+            held_out = self._held_out(validation_data)
         batch_size = feeds.BATCH_SIZE if batch_size is None else batch_size
         feed = Feed(data, batch_size, seed=self.seed, shuffle=shuffle)
         self.dataset_size = len(data)
@@ -237,7 +252,7 @@ class TraceModel(StepModel):
                 model=self,
             )
         validate = self._validation(
-            validation_data,
+            validation_data if held_out is None else held_out,
             options.pop("validation_batch_size", None) or batch_size,
             options.pop("validation_freq", 1),
             options.pop("validation_steps", None),
@@ -266,23 +281,21 @@ class TraceModel(StepModel):
         due = frequency if isinstance(frequency, list | tuple | set) else None
         if data is not None and due is None:
             check_count("validation_freq", frequency)
-        head, *rest = data if isinstance(data, tuple) else (data,)
         if data is None:
             evaluate: Callable[[], dict[str, float]] = dict
-        elif intake.is_indexed(head) and steps is None:
-            y, weight = (*rest, None, None)[:2]
-            held_out = intake.accepted(self.likelihood, head, y, weight, "validation_data")
-            self.check_condition(held_out, "validation_data=(x, c)")
-            feed = self._test_feed(held_out, batch_size)
-            evaluate = functools.partial(self._evaluate, feed, callbacks)
+        elif isinstance(data, Examples | Records):
+            if steps is not None:
+                data = data.take(min(len(data), steps * batch_size))
+            evaluate = functools.partial(
+                self._evaluate, self._test_feed(data, batch_size), callbacks
+            )
         else:
             x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
 
             def evaluate() -> dict[str, float]:
                 logs: dict[str, float] = self.evaluate(
-                    x, y, batch_size if intake.is_indexed(head) else None, 0, weight,
-                    steps=steps, return_dict=True,
-                )  # fmt: skip
+                    x, y, None, 0, weight, steps=steps, return_dict=True
+                )
                 return logs
 
         def validate(epoch: int) -> dict[str, float]:
@@ -301,7 +314,7 @@ class TraceModel(StepModel):
     def _evaluate(self, feed: Feed, callbacks: Any) -> dict[str, float]:
         """Evaluate on all of a feed. Training metrics start afresh after it."""
         # What else is measured, such as the use of a codebook, is measured in training.
-        judged = {"loss", *(term.name for term in self._terms)}
+        judged = {"loss", *self.judged}
         self.reset_metrics()
         self._test_step.assign(0)
         callbacks.on_test_begin()
@@ -341,13 +354,13 @@ class TraceModel(StepModel):
         with self.distribute_strategy.scope():
             if cached or not intake.is_indexed(x) or steps is not None:
                 self._test_step.assign(0)
-                if intake.is_indexed(x) and not cached:
+                if not cached:
                     x, y, sample_weight = self._arrays((x, y, sample_weight))
                 return super().evaluate(
                     *(x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict),
                     **kwargs,
                 )
-            data = intake.accepted(self.likelihood, x, y, sample_weight)
+            data = intake.accepted(self.likelihood, *self.arrange(x, y, sample_weight))
             self.check_condition(data, "vae.evaluate(x, c)")
             feed = self._test_feed(data, batch_size or feeds.BATCH_SIZE)
             if not isinstance(callbacks, keras.callbacks.CallbackList):
@@ -394,12 +407,22 @@ class TraceModel(StepModel):
         given = {} if batch.condition is None else {"condition": batch.condition}
         return self(batch.seen, training=False, **given)
 
+    def _held_out(self, data: Any) -> Examples | Records | None:
+        """Return validation data that is checked and whose size is known; None of any other."""
+        given = data if isinstance(data, tuple) else (data,)
+        if not intake.is_indexed(given[0]):
+            return None
+        held_out = intake.accepted(
+            self.likelihood, *self.arrange(*given), argument="validation_data"
+        )
+        self.check_condition(held_out, "validation_data=(x, c)")
+        return held_out
+
     def _arrays(self, data: Any) -> Any:
-        """Check validation data that is in memory and return it as Keras takes it."""
-        head, *rest = data if isinstance(data, tuple) else (data,)
-        if not intake.is_indexed(head):
-            return data
-        y, weight = (*rest, None, None)[:2]
-        examples = intake.examples(self.likelihood, head, y, weight, argument="validation_data")
-        self.check_condition(examples, "validation_data=(x, c)")
-        return intake.keras_arguments(examples)
+        """Return data as Keras takes it, checked where it is in memory."""
+        if data is None:
+            return None
+        held_out = self._held_out(data)
+        if held_out is not None:
+            return intake.keras_arguments(intake.examples(self.likelihood, held_out))
+        return self.arrange(*data) if isinstance(data, tuple) else self.arrange(data)[0]

@@ -15,6 +15,7 @@ from tfvae.objectives.base import Objective as Objective
 from tfvae.objectives.base import WeightedSum as WeightedSum
 from tfvae.objectives.base import check_choice as check_choice
 from tfvae.objectives.base import check_samples as check_samples
+from tfvae.objectives.classification import Classification as Classification
 from tfvae.objectives.codes import CodeNorm as CodeNorm
 from tfvae.objectives.codes import Contraction as Contraction
 from tfvae.objectives.codes import KLSparsity as KLSparsity

@@ -26,6 +26,8 @@ from tfvae.zoo.bounds import iwae as iwae
 from tfvae.zoo.bounds import miwae as miwae
 from tfvae.zoo.bounds import piwae as piwae
 from tfvae.zoo.conditional import cvae as cvae
+from tfvae.zoo.conditional import semi_supervised_vae as semi_supervised_vae
+from tfvae.zoo.conditional import supervised_vae as supervised_vae
 from tfvae.zoo.discrete import bernoulli_vae as bernoulli_vae
 from tfvae.zoo.discrete import gumbel_softmax_vae as gumbel_softmax_vae
 from tfvae.zoo.discrete import vq_vae as vq_vae

@@ -88,26 +88,21 @@ def vae(
     posterior = tfvae.layers.get(posterior, shape, "posterior")
     likelihood = tfvae.layers.get(likelihood, data_shape, "likelihood")
     options: dict[str, Any] = {"activation": activation, "condition": condition}
-    nets = tfvae.networks
-    if network == "mlp":
-        widths = (512, 256) if hidden is None else tuple(hidden)
-        encoder = encoder or nets.mlp_encoder(
-            data_shape, posterior.params_shape, hidden=widths, seed=seed, **options
+    encoder = encoder or encoder_of(
+        data_shape, posterior.params_shape, network, hidden, filters, seed=seed, **options
+    )
+    if decoder is None and network == "mlp":
+        widths = _widths(hidden)[::-1]
+        decoder = tfvae.networks.mlp_decoder(
+            shape, likelihood.params_shape, hidden=widths, seed=seed + 1, **options
         )
-        decoder = decoder or nets.mlp_decoder(
-            shape, likelihood.params_shape, hidden=widths[::-1], seed=seed + 1, **options
-        )
-    else:
-        stages = (32, 64) if filters is None else tuple(filters)
-        options["dense"] = 128 if hidden is None else hidden[0]
-        encoder = encoder or nets.conv_encoder(
-            data_shape, posterior.params_shape, filters=stages, seed=seed, **options
-        )
-        decoder = decoder or nets.conv_decoder(
+    elif decoder is None:
+        decoder = tfvae.networks.conv_decoder(
             shape,
             likelihood.params_shape,
             data_shape=data_shape,
-            filters=stages[::-1],
+            filters=_stages(filters)[::-1],
+            dense=_dense(hidden),
             seed=seed + 1,
             **options,
         )
@@ -121,6 +116,36 @@ def vae(
         corruption=corruption,
         seed=seed,
     )
+
+
+def encoder_of(
+    data_shape: tuple[int, ...],
+    params_shape: tuple[int, ...],
+    network: str = "mlp",
+    hidden: tuple[int, ...] | None = None,
+    filters: tuple[int, ...] | None = None,
+    **options: Any,
+) -> keras.Model:
+    """Return a network of data, of the kind and the sizes that :func:`vae` documents."""
+    if network == "mlp":
+        return tfvae.networks.mlp_encoder(
+            data_shape, params_shape, hidden=_widths(hidden), **options
+        )
+    return tfvae.networks.conv_encoder(
+        data_shape, params_shape, filters=_stages(filters), dense=_dense(hidden), **options
+    )
+
+
+def _widths(hidden: tuple[int, ...] | None) -> tuple[int, ...]:
+    return (512, 256) if hidden is None else tuple(hidden)
+
+
+def _stages(filters: tuple[int, ...] | None) -> tuple[int, ...]:
+    return (32, 64) if filters is None else tuple(filters)
+
+
+def _dense(hidden: tuple[int, ...] | None) -> int:
+    return 128 if hidden is None else hidden[0]
 
 
 def latent_shape(latent_dim: int | tuple[int, ...]) -> tuple[int, ...]:

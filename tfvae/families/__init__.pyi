@@ -1,0 +1,2 @@
+from .semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
+from .supervised import SupervisedVAE as SupervisedVAE
