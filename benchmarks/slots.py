@@ -26,6 +26,7 @@ MODELS = {
     "full_covariance_vae": {},
     "iaf_vae": {"steps": 2, "width": 200, "context": 50},
     "vamp_vae": {"components": 500},
+    "hierarchical_vae": {"latent_dim": (50, 25), "between": (100,), "kl_warmup": (3000,)},
 }
 
 
@@ -44,10 +45,8 @@ def main() -> None:
     test, plain = data.test.take(arguments.limit), None
     print("model, log p(x), s.e., difference, s.e., ELBO, KL, training s, evaluation s", flush=True)
     for name in arguments.models:
-        vae = tfvae.zoo.models()[name](
-            data.train.shape, 50, hidden=(200, 200), activation="tanh", seed=arguments.seed,
-            **MODELS[name],
-        )  # fmt: skip
+        slots = {"latent_dim": 50, "hidden": (200, 200), "activation": "tanh"} | MODELS[name]
+        vae = tfvae.zoo.models()[name](data.train.shape, seed=arguments.seed, **slots)
         vae.decoder.trainable_weights[-1].assign(np.log(mean / (1 - mean)))
         if name == "vamp_vae":
             vae.prior.start_from(data.train.x)

@@ -28,13 +28,15 @@ class Calls:
         """Decode latents.
 
         Args:
-            z: latents [B, *latent].
+            z: latents [B, *latent]; of a hierarchy those of level 0.
             condition: where the endpoint takes one: one for all or one for each row.
 
         Returns:
             ``mean`` [B, *data], and the named parameters of p(x|z).
         """
-        return self.run("decode", {"z": z} | self._repeated("decode", z, condition=condition))
+        record = self.endpoints.get("decode")
+        name = record.inputs[0].name if record else "z"
+        return self.run("decode", {name: z} | self._repeated("decode", z, condition=condition))
 
     def generate(
         self,
@@ -46,14 +48,17 @@ class Calls:
 
         Args:
             seeds: integers [B], any int64.
-            temperature: scale of the prior's noise, one for all or [B].
+            temperature: scale of the prior's noise, one for all or [B]; of a hierarchy one for
+                all, one for each level, or [B, levels].
             condition: of a conditional model, one for all or one for each row; where the export
                 has names for its classes, those too.
 
         Returns:
-            ``z`` [B, *latent], ``mean`` [B, *data] and ``sample`` [B, *data].
+            ``z`` [B, *latent], of a hierarchy ``z_0``, ``z_1`` ...; ``mean`` [B, *data] and
+            ``sample`` [B, *data].
         """
         seeds = np.atleast_1d(np.asarray(seeds))
+        temperature = self._for_levels(temperature)
         given = self._repeated("generate", seeds, temperature=temperature, condition=condition)
         return self.run("generate", {"seed": seeds} | given)
 
@@ -65,7 +70,8 @@ class Calls:
             condition: as of :meth:`decode`.
 
         Returns:
-            ``mean`` and ``stddev`` of q(z|x), each [B, *latent].
+            ``mean`` and ``stddev`` of q(z|x), each [B, *latent]; of a hierarchy ``mean_0``,
+            ``stddev_0``, ``mean_1`` ...
         """
         return self.run("encode", {"x": x} | self._repeated("encode", x, condition=condition))
 
@@ -113,6 +119,13 @@ class Calls:
             ``probabilities`` [B, classes] of q(y|x).
         """
         return self.run("classify", {"x": x})
+
+    def _for_levels(self, temperature: npt.ArrayLike) -> npt.ArrayLike:
+        """Repeat one temperature for all levels of a hierarchy."""
+        record = self.endpoints.get("generate")
+        shapes = {spec.name: spec.shape for spec in record.inputs} if record else {}
+        levels = shapes.get("temperature", ())[1:]
+        return np.full(levels, temperature) if levels and not np.ndim(temperature) else temperature
 
     def _repeated(
         self, endpoint: str, rows: npt.ArrayLike, **given: Any

@@ -12,7 +12,6 @@ distribution, no Keras object and no random operation is left in its graph.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,20 +20,20 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae.conditions import run
-from tfvae.families.semi_supervised import SemiSupervisedVAE
+from tfvae.families import HierarchicalVAE, SemiSupervisedVAE
 from tfvae.generation import Generative
-from tfvae.layers.base import DistributionLayer
 
 from .endpoint import Arrays, Definition, Endpoint, Entry, Values, trace
 from .errors import ExportError, did_you_mean
+from .hierarchical import encode_levels
 from .manifest import Tensor
+from .rows import bounds, by_parts, data_values, has_stddev, seeds, x_input
 from .subject import PARTS, Subject
 
 SERVING_DEFAULT = "serving_default"
 
 # Extremes first, so that batches of 1 and 3 meet them too.
 _EDGE_LATENTS = (0.0, 6.0, -6.0)
-_EDGE_SEEDS = (0, -1, 2**63 - 1, -(2**63))
 _TEMPERATURES = (1.0, 0.7, 0.0)
 
 
@@ -94,8 +93,9 @@ def _obstacle(subject: Subject, name: str) -> str:
 
 
 def _portable(subject: Subject) -> str:
-    for slot in ("prior", "likelihood"):
-        layer = getattr(subject.model, slot)
+    model = subject.model
+    slots = [("prior", prior) for prior in model.latent_priors]
+    for slot, layer in (*slots, ("likelihood", model.likelihood)):
         if layer.noise is None:
             return (
                 f"Expected a {slot} with a portable sampler for the endpoint 'generate'. "
@@ -121,6 +121,7 @@ def _scored(subject: Subject) -> str:
 
 def _decode(subject: Subject) -> Definition:
     model, client = subject.model, subject.processing
+    latent = model.latent_names[0]
 
     def parameters(params: Any) -> dict[str, Any]:
         mean = client.to_client(model.likelihood.mean(params))
@@ -129,36 +130,39 @@ def _decode(subject: Subject) -> Definition:
     def decode(z: tf.Tensor, *condition: tf.Tensor) -> dict[str, tf.Tensor]:
         return parameters(run(model.decoder, z, subject.given(condition)))
 
-    def reference(z: npt.NDArray[Any], **condition: npt.NDArray[Any]) -> dict[str, Any]:
-        given = subject.given(tuple(condition.values()))
+    def reference(**arrays: npt.NDArray[Any]) -> dict[str, Any]:
+        z, *condition = arrays.values()
+        given = subject.given(tuple(condition))
         return parameters(model.decoder_params(tf.constant(z), condition=given))
 
     def examples(count: int) -> Arrays:
         z = np.random.default_rng(0).standard_normal((count, *model.latent_shape), np.float32)
         for row, value in zip(z, _EDGE_LATENTS, strict=False):
             row[...] = value
-        return {"z": z, **subject.condition_examples(count, "decoder")}
+        return {latent: z, **subject.condition_examples(count, "decoder")}
 
     return Definition(
-        description="Latents z to the mean and the parameters of p(x|z).",
+        description=f"Latents {latent} to the mean and the parameters of p(x|{latent}).",
         inputs=(
-            Tensor("z", (None, *model.latent_shape), "float32"),
+            Tensor(latent, (None, *model.latent_shape), "float32"),
             *subject.condition_inputs("decoder"),
         ),
         function=decode,
         reference=reference,
         examples=examples,
-        values={"mean": _data(subject)},
+        values={"mean": data_values(subject)},
     )
 
 
 def _generate(subject: Subject) -> Definition:
     model, client = subject.model, subject.processing
-    likelihood = model.likelihood
+    likelihood, names = model.likelihood, model.latent_names
+    # A hierarchy has a temperature for each level.
+    levels = () if names == ("z",) else (len(names),)
 
     def outputs(drawn: Any) -> dict[str, Any]:
         data = {name: client.to_client(getattr(drawn, name)) for name in ("mean", "sample")}
-        return {"z": drawn.z, **data}
+        return dict(zip(names, drawn.z if levels else [drawn.z], strict=True)) | data
 
     def generate(seed: tf.Tensor, temperature: tf.Tensor, *condition: tf.Tensor) -> Any:
         given = [subject.to_condition(value) for value in condition]
@@ -169,10 +173,10 @@ def _generate(subject: Subject) -> Definition:
     ) -> dict[str, Any]:
         # The public method takes one temperature: one call for each, rows put back in place.
         parts: dict[str, Any] = {}
-        for value in np.unique(temperature):
-            rows = temperature == value
+        for value in np.unique(temperature, axis=0):
+            rows = (temperature == value).reshape(len(seed), -1).all(axis=1)
             given = {name: subject.to_condition(each[rows]) for name, each in condition.items()}
-            drawn = model.generate(seeds=seed[rows], temperature=float(value), **given)
+            drawn = model.generate(seeds=seed[rows], temperature=value.tolist(), **given)
             for name, part in outputs(drawn).items():
                 array = np.asarray(part)
                 whole = parts.setdefault(name, np.empty((len(seed), *array.shape[1:]), array.dtype))
@@ -180,9 +184,9 @@ def _generate(subject: Subject) -> Definition:
         return parts
 
     def examples(count: int) -> Arrays:
-        seeds = {"seed": _seeds(count)}
-        return seeds | {
-            "temperature": np.resize(np.array(_TEMPERATURES, np.float32), count),
+        return {
+            "seed": seeds(count),
+            "temperature": np.resize(np.array(_TEMPERATURES, np.float32), (count, *levels)),
             **subject.condition_examples(count, "prior", "decoder"),
         }
 
@@ -196,20 +200,25 @@ def _generate(subject: Subject) -> Definition:
     return Definition(
         description=(
             "Draws: row i is a function of seed[i] and temperature[i] alone. `temperature` "
-            "scales the prior's noise; `mean` is that of p(x|z), `sample` a draw from it."
+            "scales the prior's noise"
+            + (f", of each of the {levels[0]} levels" if levels else "")
+            + "; `mean` is that of p(x|z), `sample` a draw from it."
         ),
         inputs=(
             Tensor("seed", (None,), "int64"),
-            Tensor("temperature", (None,), "float32", bounds=(0.0, None), default=1.0),
+            Tensor("temperature", (None, *levels), "float32", bounds=(0.0, None), default=1.0),
             *subject.condition_inputs("prior", "decoder"),
         ),
         function=generate,
         reference=reference,
         examples=examples,
         values={
-            "z": Values(_bounds(model.prior), "rows" if _by_parts(model.prior) else "values"),
-            "mean": _data(subject),
-            "sample": Values(_data(subject).bounds, compare),
+            **{
+                name: Values(bounds(prior), "rows" if by_parts(prior) else "values")
+                for name, prior in zip(names, model.latent_priors, strict=True)
+            },
+            "mean": data_values(subject),
+            "sample": Values(data_values(subject).bounds, compare),
         },
     )
 
@@ -217,7 +226,7 @@ def _generate(subject: Subject) -> Definition:
 def _encode(subject: Subject) -> Definition:
     model: Any = subject.model
     posterior = model.posterior
-    spread = _has_stddev(posterior)
+    spread = has_stddev(posterior)
 
     def encode(x: tf.Tensor, *condition: tf.Tensor) -> dict[str, tf.Tensor]:
         seen, given = subject.processing.to_model(x), subject.given(condition)
@@ -232,7 +241,7 @@ def _encode(subject: Subject) -> Definition:
             "Data x to the mean "
             + ("and standard deviation of q(z|x)." if spread else "of q(z|x).")
         ),
-        inputs=(_x(subject), *subject.condition_inputs("encoder")),
+        inputs=(x_input(subject), *subject.condition_inputs("encoder")),
         function=encode,
         reference=lambda x, **condition: encode(tf.constant(x), *condition.values()),
         examples=lambda count: {
@@ -256,17 +265,17 @@ def _reconstruct(subject: Subject) -> Definition:
     if model.posterior.support.kind == "codes":
         compare = "level rows" if client.rounds else "rows"
     else:
-        compare = _data(subject).compare
+        compare = data_values(subject).compare
     return Definition(
         description="Data x to the mean of p(x|z) at the mean of q(z|x).",
-        inputs=(_x(subject), *subject.condition_inputs(*parts)),
+        inputs=(x_input(subject), *subject.condition_inputs(*parts)),
         function=reconstruct,
         reference=lambda x, **condition: reconstruct(tf.constant(x), *condition.values()),
         examples=lambda count: {
             "x": subject.data_examples(count),
             **subject.condition_examples(count, *parts),
         },
-        values={"mean": Values(_data(subject).bounds, compare)},
+        values={"mean": Values(data_values(subject).bounds, compare)},
     )
 
 
@@ -287,14 +296,14 @@ def _score(subject: Subject) -> Definition:
 
     def examples(count: int) -> Arrays:
         conditions = subject.condition_examples(count, *PARTS)
-        return {"x": subject.data_examples(count), "seed": _seeds(count), **conditions}
+        return {"x": subject.data_examples(count), "seed": seeds(count), **conditions}
 
     # Networks take any x; of a likelihood's density there is nothing outside its support.
     support = model.likelihood.support
     x = dataclasses.replace(
-        _x(subject), step=client.step(support), open=support.open and not client.rounds
+        x_input(subject), step=client.step(support), open=support.open and not client.rounds
     )
-    compare = "rows" if _by_parts(model.posterior) else "scale"
+    compare = "rows" if by_parts(model.posterior) else "scale"
     return Definition(
         description=(
             f"Data x to the ELBO and, with {samples} importance samples drawn by seed, to the "
@@ -316,7 +325,7 @@ def _classify(subject: Subject) -> Definition:
 
     return Definition(
         description="Data x to the probabilities of their classes, q(y|x).",
-        inputs=(_x(subject),),
+        inputs=(x_input(subject),),
         function=classify,
         reference=lambda x: classify(tf.constant(x)),
         examples=lambda count: {"x": subject.data_examples(count)},
@@ -335,7 +344,8 @@ _ENDPOINTS: dict[str, Entry] = {
 
 # Families that can be asked other things, each with a table of its own.
 _FAMILIES: tuple[tuple[type[Any], dict[str, Entry]], ...] = (
-    (SemiSupervisedVAE, {**_ENDPOINTS, "classify": Entry(_classify)}),
+    (SemiSupervisedVAE, _ENDPOINTS | {"classify": Entry(_classify)}),
+    (HierarchicalVAE, _ENDPOINTS | {"encode": Entry(encode_levels)}),
 )
 
 
@@ -347,41 +357,3 @@ def _table(subject: Subject) -> dict[str, Entry]:
 def _built(subject: Subject, name: str) -> Endpoint:
     entry = _table(subject)[name]
     return trace(name, entry.build(subject), (*entry.signatures, name), entry.minimum_opset)
-
-
-def _x(subject: Subject) -> Tensor:
-    shape = (None, *subject.model.data_shape)
-    return Tensor("x", shape, subject.processing.dtype, bounds=_data(subject).bounds)
-
-
-def _seeds(count: int) -> npt.NDArray[np.int64]:
-    seed = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, count, endpoint=True)
-    seed[: len(_EDGE_SEEDS)] = _EDGE_SEEDS[:count]
-    return seed
-
-
-def _by_parts(layer: DistributionLayer) -> bool:
-    """Whether a draw is picked among values, or components, that lie apart."""
-    return layer.support.discrete or layer.choices > 0
-
-
-def _has_stddev(layer: DistributionLayer) -> bool:
-    """Whether a layer's standard deviation exists, is finite, and is known in closed form."""
-    try:
-        stddev = layer(tf.zeros([1, *layer.params_shape])).stddev()
-    except NotImplementedError:
-        return False
-    return bool(tf.reduce_all(tf.math.is_finite(stddev)))
-
-
-def _bounds(layer: DistributionLayer) -> tuple[float | None, float | None]:
-    """Where a layer's draws lie."""
-    low, high = (float(bound) if math.isfinite(bound) else None for bound in layer.support.bounds)
-    return low, high
-
-
-def _data(subject: Subject) -> Values:
-    """Where data lie in the client's units: a mean lies between its draws."""
-    low, high = subject.processing.interval(*subject.model.likelihood.support.bounds)
-    ends = (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
-    return Values(ends, "levels" if subject.processing.rounds else "scale")

@@ -154,8 +154,14 @@ def describe_slots(vae: VAE | Generator) -> dict[str, Any]:
         if slot := getattr(vae, name, None):  # a generator has half of them
             serialized = keras.saving.serialize_keras_object(slot)
             slots[name] = {"class": serialized["class_name"], "config": serialized["config"]}
+    for name in ("priors", "posteriors"):
+        # Of a hierarchy, level by level.
+        for level, slot in enumerate(getattr(vae, name, ())):
+            serialized = keras.saving.serialize_keras_object(slot)
+            described = {"class": serialized["class_name"], "config": serialized["config"]}
+            slots[f"{name}_{level}"] = described
     for name in ("encoder", "decoder"):
         if network := getattr(vae, name, None):
             slots[name] = {"class": type(network).__name__, "parameters": network.count_params()}
-    described: dict[str, Any] = json.loads(json.dumps(slots, default=repr))
-    return described
+    plain: dict[str, Any] = json.loads(json.dumps(slots, default=repr))
+    return plain

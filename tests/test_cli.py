@@ -128,6 +128,8 @@ MISTAKES = {
     "generate nowhere": (1, "does not exist"),
     "generate full --num 0": (2, "--num"),
     "generate full --temperature -1": (2, "--temperature"),
+    "generate full --temperature 1,-1": (2, "--temperature"),
+    "generate full --temperature 1,hot": (2, "--temperature"),
     "generate full --temperature nan": (1, "full"),
     "quickstart --seed -1": (2, "--seed"),
     "quickstart --out full/x.txt": (1, "file"),

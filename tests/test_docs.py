@@ -18,7 +18,9 @@ import tfvae
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Runs alone in a fresh process, and is no module to import.
-PACKAGES = ("layers", "priors", "objectives", "records", "zoo", "export", "export.onnx")
+PACKAGES = (
+    "layers", "priors", "objectives", "records", "families", "zoo", "export", "export.onnx",
+)  # fmt: skip
 MODULES = [
     module.name
     for package in ("tfvae", *(f"tfvae.{name}" for name in PACKAGES))

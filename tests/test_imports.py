@@ -26,7 +26,7 @@ FLOORS = [
     ["engine", "checkpoints"],
     ["training"],
     ["model"],
-    ["families"],
+    ["active", "families"],
     ["evaluate", "expost", "export"],
     ["zoo"],
     ["files", "startup", "devices", "tf_config", "options", "optimizers", "progress"],

@@ -127,6 +127,13 @@ def test_what_is_not_told_is_found_out(trained: Any) -> None:
     np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-6)
 
 
+def test_active_units_are_of_the_likeliest_class(trained: Any) -> None:
+    x, _ = clusters(40, seed=4)
+    means = trained.encode(x).mean().numpy().astype(np.float64)
+    found = tfvae.evaluate.active_units(trained, x)
+    np.testing.assert_allclose(found.variances[0], means.var(axis=0, ddof=1), rtol=1e-4)
+
+
 def test_saved_and_loaded(trained: Any, tmp_path: Path) -> None:
     x, _ = clusters(5)
     trained.save(tmp_path / "m.keras")

@@ -111,6 +111,21 @@ def _check_objective(objective: Objective, prior: Prior, posterior: Distribution
         )
 
 
+def check_groups(objective: Objective, groups: int) -> None:
+    """Refuse an objective that is for another number of groups of latents.
+
+    Raises:
+        ValueError: if it is.
+    """
+    if others := objective.latent_groups - {groups}:
+        written = ", ".join(map(str, sorted(others)))
+        raise ValueError(
+            f"Expected an objective for {groups} group{'s' if groups > 1 else ''} of latents, as "
+            f"many as the model has levels. Received: {_named(objective)}, which is for {written}. "
+            "Give tuples one value for each level."
+        )
+
+
 _CAPABILITIES: dict[Capability, tuple[str, str]] = {
     "reparameterised": (
         "that is reparameterised",

@@ -80,6 +80,11 @@ def evaluate(
     result = tfvae.evaluate.evaluate(
         model, test, samples, seed, progress=sys.stderr.isatty()
     )._asdict()
+    active = tfvae.evaluate.active_units(model, test, seed=seed)
+    result |= {
+        "active_units": active.counts,
+        "latent_units": [variance.size for variance in active.variances],
+    }
     document = {"run": str(loaded.path), "epochs": loaded.epochs, "seed": seed, **result}
     _record(loaded.path / EVALUATION, document)
     if as_json:
@@ -117,8 +122,14 @@ def _print_evaluation(run: Run, result: dict[str, Any]) -> None:
         ("kl", "", "KL(q(z|x) ‖ p(z))"),
     ):
         table.add_row(name, f"{result[name]:.2f}", deviation, meaning)
+    levels = result["kl_per_latent"]
+    for level, kl in enumerate(levels if len(levels) > 1 else ()):
+        table.add_row(f"kl_{level}", f"{kl:.2f}", "", f"of level {level}")
     table.add_section()
     table.add_row("bits_per_dim", f"{result['bits_per_dim']:.4f}", "", "−log_marginal, in bits")
+    active = ", ".join(map(str, result["active_units"]))
+    units = ", ".join(map(str, result["latent_units"]))
+    table.add_row("active units", active, "", f"of {units}: latents that follow the data")
     support.console().print(table)
 
 

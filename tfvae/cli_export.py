@@ -148,10 +148,10 @@ def _print_checks(checks: tuple[Check, ...]) -> None:
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0),
-    default=1.0,
+    type=support.Temperatures(),
+    default="1.0",
     show_default=True,
-    help="Scale of the prior's noise.",
+    help="Scale of the prior's noise; of a hierarchy, one or one for each level: 1.0,0.5.",
 )
 @click.option(
     "--means/--samples",
@@ -164,12 +164,12 @@ def _print_checks(checks: tuple[Check, ...]) -> None:
 @click.option("--version", type=_COUNT, help="Of a model folder.  [default: the newest]")
 @click.option("--variant", help="ONNX files in float16 or int8, where the export has them.")
 @click.option("--out", help="The picture.  [default: generated.png, unless --npz is given]")
-@click.option("--npz", help="Save z, mean and sample as arrays.")
+@click.option("--npz", help="Save latents, means and samples as arrays.")
 def generate(
     export: str,
     num: int,
     seed: int,
-    temperature: float,
+    temperature: tuple[float, ...],
     means: bool,
     condition: str | None,
     version: int | None,
@@ -189,8 +189,9 @@ def generate(
         if path is not None:
             support.picture(path)
     seeds = np.arange(num, dtype=np.uint64) + np.uint64(seed % 2**64)
+    scales = temperature if len(temperature) > 1 else temperature[0]
     parts = [
-        generator.generate(rows, temperature, given)
+        generator.generate(rows, scales, given)
         for rows in np.array_split(seeds.view(np.int64), -(-num // 1024))
     ]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -200,7 +201,8 @@ def generate(
             Path(npz),
             lambda beside: np.savez_compressed(beside, allow_pickle=False, **arrays_and_seeds),
         )
-        click.echo(f"{npz}: z, mean and sample of {num} rows")
+        *names, last = arrays
+        click.echo(f"{npz}: {', '.join(names)} and {last} of {num} rows")
     if out is not None:
         shown = "mean" if means else "sample"
         plots.save_grid(arrays[shown], out)

@@ -118,6 +118,19 @@ class Number(ParamType):
             self.fail(f"{value!r} is not a number.", param, ctx)
 
 
+class Temperatures(ParamType):
+    """One number that is not negative, or several, separated by commas."""
+
+    name = "number,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Read them."""
+        each: ParamType = click.FloatRange(min=0)
+        return tuple(each.convert(part, param, ctx) for part in str(value).split(","))
+
+
 class Slots(ParamType):
     """Names of slots, separated by commas."""
 

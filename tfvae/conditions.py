@@ -79,6 +79,28 @@ def run(
     return network([value, condition], training=training)
 
 
+def run_samples(
+    network: Any,
+    value: tf.Tensor,
+    shape: tuple[int, ...],
+    emitted: tuple[int, ...],
+    condition: tf.Tensor | None = None,
+    training: bool = False,
+) -> tf.Tensor:
+    """Run a network on draws [..., B, *shape], as many as there are: [..., B, *emitted]."""
+    rank = len(shape)
+    if value.shape.rank == rank + 1:
+        return run(network, value, condition, training)
+    leading = tf.shape(value)[:-rank]
+    rows = tf.reshape(value, [-1, *shape])
+    if takes_condition(network):
+        condition = for_samples(condition, leading)
+    flat = run(network, rows, condition, training)
+    params = tf.reshape(flat, tf.concat([leading, tf.constant(emitted)], axis=0))
+    params.set_shape([*value.shape[:-rank], *emitted])
+    return params
+
+
 def for_samples(condition: tf.Tensor | None, leading: tf.Tensor) -> tf.Tensor | None:
     """Repeat a condition [B, ...] for draws of leading shape [..., B], as rows [prod, ...]."""
     if condition is None:

@@ -14,9 +14,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import intake, random
+from tfvae.active import ActiveUnits, active_units
 from tfvae.loop import xla_pays
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
+
+__all__ = ["ActiveUnits", "Evaluation", "active_units", "evaluate", "log_marginal"]
 
 ROWS = 1 << 14
 """Decoder rows in flight, at most."""
@@ -42,6 +45,7 @@ class Evaluation(NamedTuple):
         bits_per_dim: -log_marginal in bits per value of x.
         examples: how many.
         samples: importance samples of each example.
+        kl_per_latent: the KL of each group of latents: of each level of a hierarchy.
     """
 
     log_marginal: float
@@ -52,6 +56,7 @@ class Evaluation(NamedTuple):
     bits_per_dim: float
     examples: int
     samples: int
+    kl_per_latent: tuple[float, ...]
 
 
 def log_marginal(
@@ -107,8 +112,8 @@ def evaluate(
 
     Args, limits and errors are those of :func:`log_marginal`.
     """
-    marginal, log_likelihood, kl = _pass(vae, x, condition, samples, seed, batch_size, progress)
-    count = len(marginal)
+    marginal, log_likelihood, each = _pass(vae, x, condition, samples, seed, batch_size, progress)
+    count, kl = len(marginal), each.sum(axis=-1)
     mean = float(marginal.mean())
     return Evaluation(
         log_marginal=mean,
@@ -119,13 +124,14 @@ def evaluate(
         bits_per_dim=-mean / math.log(2) / math.prod(vae.data_shape),
         examples=count,
         samples=samples,
+        kl_per_latent=tuple(float(mean) for mean in each.mean(axis=0)),
     )
 
 
 def _pass(
     vae: VAE, x: Any, condition: Any, samples: int, seed: int, batch_size: int, progress: bool
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return log p(x) bound, E_q[log p(x|z)] and KL of each example, [N] each."""
+    """Return log p(x) bound and E_q[log p(x|z)] of each example, [N], and KLs [N, groups]."""
     check_samples(samples)
     for slot, layer in (("posterior", vae.posterior), ("prior", vae.prior)):
         if not layer.has_density:
@@ -158,7 +164,8 @@ def _pass(
                 part = conditions[start : start + batch_size]
                 given = tf.constant(np.resize(part, (batch_size, *part.shape[1:])))
             zeros = tf.zeros([batch_size], tf.float64)
-            state: _State = (zeros - math.inf, zeros, zeros)
+            groups = tf.zeros([batch_size, vae.group_count], tf.float64)
+            state: _State = (zeros - math.inf, zeros, groups)
             for first, count, size in calls:
                 numbers = tf.constant([start, first, count], tf.int64)
                 state = accumulate(padded, given, folded, numbers, state, size)
@@ -188,7 +195,7 @@ _ACCUMULATORS: weakref.WeakKeyDictionary[VAE, Callable[..., _State]] = weakref.W
 
 
 def _accumulator(vae: VAE) -> Callable[..., _State]:
-    """Return what adds chunks of samples to log Σ_s w_s, Σ_s log p(x|z_s) and Σ_s KL, [B] each.
+    """Return what adds chunks of samples to log Σ_s w_s and Σ_s log p(x|z_s), [B], and Σ_s KL.
 
     The loop over the chunks is compiled too: a call for each of them would take as long again,
     most of it to find memory for the decoder's rows.
@@ -218,7 +225,7 @@ def _accumulator(vae: VAE) -> Callable[..., _State]:
                 index + 1,
                 tf.reduce_logsumexp(tf.stack([total, tf.cast(weights, total.dtype)]), axis=0),
                 likelihood + tf.cast(log_likelihood, likelihood.dtype),
-                divergence + samples * tf.cast(trace.kl, divergence.dtype),
+                divergence + samples * tf.cast(trace.kl_per_latent, divergence.dtype),
             )
 
         # One chunk at a time, for their memory.

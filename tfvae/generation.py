@@ -17,9 +17,12 @@ from tfvae.priors import Prior
 
 
 class Generated(NamedTuple):
-    """What :meth:`tfvae.VAE.generate` makes: latents, the means of p(x|z), and draws from it."""
+    """What :meth:`tfvae.VAE.generate` makes: latents, the means of p(x|z), and draws from it.
 
-    z: tf.Tensor
+    Of a hierarchy the latents are a tuple, those of level 0, nearest to the data, first.
+    """
+
+    z: Any
     mean: tf.Tensor
     sample: tf.Tensor
 
@@ -90,6 +93,16 @@ class Generative:
         """The shape of one z."""
         return self.prior.event_shape
 
+    @property
+    def latent_priors(self) -> tuple[Prior, ...]:
+        """The prior of each group of latents."""
+        return (self.prior,)
+
+    @property
+    def latent_names(self) -> tuple[str, ...]:
+        """What the groups of latents are called, in exports and reports."""
+        return ("z",)
+
     def decode(
         self, z: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
     ) -> Any:
@@ -113,17 +126,14 @@ class Generative:
                 f"Expected `z` of shape [..., {', '.join(map(str, self.latent_shape))}]. "
                 f"Received: z of shape {tuple(z.shape)}."
             )
-        if z.shape.rank == rank + 1:
-            return conditions.run(self.decoder, z, condition, training)
-        leading = tf.shape(z)[:-rank]
-        rows = tf.reshape(z, [-1, *self.latent_shape])
-        if conditions.takes_condition(self.decoder):
-            condition = conditions.for_samples(condition, leading)
-        flat = conditions.run(self.decoder, rows, condition, training)
-        shape = tf.concat([leading, tf.constant(self.likelihood.params_shape)], axis=0)
-        params = tf.reshape(flat, shape)
-        params.set_shape([*z.shape[:-rank], *self.likelihood.params_shape])
-        return params
+        return conditions.run_samples(
+            self.decoder,
+            z,
+            self.latent_shape,
+            self.likelihood.params_shape,
+            condition,
+            training,
+        )
 
     def generate(
         self,

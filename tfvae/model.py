@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae import adapters, conditions, intake, layers, random  # noqa: F401, Keras finds what is imported
-from tfvae.checks import check_conditions_agree, check_network, check_slots
+from tfvae.checks import check_conditions_agree, check_groups, check_network, check_slots
 from tfvae.corruptions import Corruption
 from tfvae.data import Examples
 from tfvae.generation import Generative, check_conditions, compiled, in_batches, row_seeds
@@ -94,6 +94,7 @@ class VAE(Generative, TraceModel):
         super().__init__(seed=seed, name=name, bounds=bounds, **kwargs)
         objective = ELBO() if objective is None else objective
         check_slots(prior, posterior, likelihood, objective, corruption)
+        check_groups(objective, 1)
         check_network(encoder, "encoder", likelihood.event_shape, posterior, "posterior")
         check_network(decoder, "decoder", prior.event_shape, likelihood, "likelihood")
         self.encoder = encoder
@@ -111,6 +112,11 @@ class VAE(Generative, TraceModel):
     def networks(self) -> tuple[keras.layers.Layer, ...]:
         """Return encoder and decoder, and slots that may hold networks of their own."""
         return self.encoder, self.decoder, self.posterior, self.prior
+
+    @property
+    def group_count(self) -> int:
+        """How many groups of latents a pass has, each with a KL of its own."""
+        return len(self.latent_priors)
 
     @property
     def rows_per_draw(self) -> int:
@@ -161,6 +167,12 @@ class VAE(Generative, TraceModel):
     ) -> tf.Tensor:
         """Run the encoder on x [B, *data]: [B, *posterior.params_shape]."""
         return conditions.run(self.encoder, self.as_data(x), condition, training)
+
+    def code(
+        self, x: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Return the mean of q(z|x), [B, *latent]: what a reconstruction is decoded from."""
+        return self.posterior.mean(self.encoder_params(x, training, condition))
 
     def trace(
         self,
@@ -228,6 +240,10 @@ class VAE(Generative, TraceModel):
             jacobian=lambda: self.jacobian(x, condition),
         )
 
+    def latents(self, x: tf.Tensor, samples: int = 1, seed: Any = 0, **given: Any) -> Any:
+        """Return the groups of latents of a pass, of each example one; see :meth:`trace`."""
+        return self.trace(x, samples, seed, **given).latents
+
     def jacobian(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Return the derivative of the codes, the posterior's means, by x: [B, d, *data]."""
         x, size = self.as_data(x), math.prod(self.posterior.event_shape)
@@ -238,20 +254,20 @@ class VAE(Generative, TraceModel):
         given = None if condition is None else tf.repeat(condition, size, axis=0)
         with tf.GradientTape() as tape:
             tape.watch(rows)
-            code = self.posterior.mean(self.encoder_params(rows, condition=given))
+            code = self.code(rows, condition=given)
             each = tf.linalg.diag_part(tf.reshape(code, [-1, size, size]))
         return tf.reshape(tape.gradient(each, rows), [-1, size, *self.data_shape])
 
     def reconstruct(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Return the mean of p(x|z) at the mean of q(z|x), [B, *data]."""
-        return self(x, condition=condition)
+        return self.call(x, condition=condition)
 
     def call(
         self, x: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Return the reconstruction, which is also what ``predict`` returns."""
         condition = self.given(x, condition)
-        z = self.posterior.mean(self.encoder_params(x, training, condition))
+        z = self.code(x, training, condition)
         return self.likelihood.mean(self.decoder_params(z, training, condition))
 
     def score(
@@ -374,6 +390,10 @@ class VAE(Generative, TraceModel):
     def summary(self, *args: Any, print_fn: Any = None, **kwargs: Any) -> None:
         """Print Keras's summary, the slots, and how their KL is computed."""
         super().summary(*args, print_fn=print_fn, **kwargs)
+        (print_fn or print)("\n".join([*self.described(), f" objective  {self.objective}"]))
+
+    def described(self) -> list[str]:
+        """Describe the slots, a line each, and how their KL is computed."""
         lines = [
             f" {slot:<11}{type(layer).__name__}, event shape {layer.event_shape}"
             for slot, layer in (
@@ -386,7 +406,7 @@ class VAE(Generative, TraceModel):
             posterior = self.encode(tf.zeros([1, *self.data_shape]))
             exact = has_closed_form(posterior, self.prior(None))
             lines.append(f" {'KL':<11}{'in closed form' if exact else 'by Monte Carlo'}")
-        (print_fn or print)("\n".join([*lines, f" objective  {self.objective}"]))
+        return lines
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, serialised by Keras."""
@@ -408,7 +428,7 @@ class VAE(Generative, TraceModel):
         return cls(
             **{
                 key: keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
-                if isinstance(value, dict)
+                if isinstance(value, dict | list)
                 else value
                 for key, value in config.items()
             }

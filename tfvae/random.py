@@ -30,6 +30,8 @@ Noise = Literal["normal", "uniform", "coin"]
 # Streams keep the draws of one seed apart: two uses of a seed never share a word.
 LATENT, OBSERVATION, PRIOR, BINARIZE, SHUFFLE, TEST, POSTERIOR, CORRUPTION = range(8)
 
+_LEVEL = 1 << 8  # between the same streams of two levels
+
 _PHILOX = 1  # TensorFlow's number for the algorithm
 _ROUNDS = 10
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -86,6 +88,11 @@ def as_seed(seed: tf.Tensor | Sequence[int] | int) -> tf.Tensor:
             f"Received: seed of shape {tensor.shape}."
         )
     return tensor
+
+
+def level(stream: int, number: int) -> int:
+    """Return a stream's namesake for a level of a hierarchy; of level 0 that stream itself."""
+    return stream + _LEVEL * number
 
 
 def words(

@@ -97,7 +97,7 @@ class Recorder:
                 "validation": 0 if dataset.validation is None else len(dataset.validation),
                 "test": len(dataset.test),
             },
-            "parameters": self.model.encoder.count_params() + self.model.decoder.count_params(),
+            "parameters": _parameters(self.model),
         }
         # A folder is a run once it has a configuration: it is removed first and written last.
         for name in (CONFIG, EVALUATION):
@@ -257,3 +257,9 @@ class Recorder:
             return f"{kept}. Go on with: tfvae train --resume {self.folder}"
         last = self.checkpoint.newest()
         return kept + ("." if last is None else f", and the last checkpoint in {last}.")
+
+
+def _parameters(model: Any) -> int:
+    """Count the weights of a model's networks, those that two share once."""
+    weights = {id(weight): weight for part in model.networks() for weight in part.weights}
+    return sum(math.prod(weight.shape) for weight in weights.values())

@@ -74,7 +74,8 @@ def build(config: RunConfig, dataset: Dataset) -> tfvae.VAE:
                 accepted = intake.accepted(model.likelihood, *model.arrange(part), argument=name)
                 model.check_condition(accepted, "data with labels")
         for slot in config.freeze:
-            getattr(model, slot).trainable = False
+            for layer in model.slot_layers(slot):
+                layer.trainable = False
         model.compile(
             optimizers.adam(
                 config.learning_rate,

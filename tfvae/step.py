@@ -55,15 +55,24 @@ class StepModel(keras.Model):
     course: dict[str, int] = {}  # noqa: RUF012, replaced and never changed
     dataset_size: int | None = None
 
-    def __init__(self, *, seed: int, name: str, bounds: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        name: str,
+        bounds: bool = True,
+        terms: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.seed = seed
         # Our own counter: Keras's stands still on a step that loss scaling skips.
         self.step = self._counter("step")
         self._test_step = self._counter("test_step")
-        # Without densities there is a reconstruction to report, and no bound.
+        # Without densities there is a reconstruction to report, and no bound. What a family
+        # reports beside them, `terms`, it measures in :meth:`measured`.
         names = ("elbo", "log_likelihood", "kl") if bounds else ("log_likelihood",)
-        self._terms = [keras.metrics.Mean(name) for name in names]
+        self._terms = [keras.metrics.Mean(name) for name in (*names, *terms)]
         self._skipped: keras.metrics.Sum | None = None
 
     def _counter(self, name: str) -> Any:
@@ -80,6 +89,11 @@ class StepModel(keras.Model):
     def judged(self) -> tuple[str, ...]:
         """What is measured in evaluation as it is in training, beside the loss."""
         return tuple(term.name for term in self._terms)
+
+    def slot_layers(self, slot: str) -> tuple[keras.layers.Layer, ...]:
+        """Return what a slot is made of."""
+        layer = getattr(self, slot, None)
+        return () if layer is None else (layer,)
 
     def networks(self) -> tuple[keras.layers.Layer, ...]:
         """Return the networks, which decide whether XLA pays."""
@@ -354,13 +368,7 @@ class StepModel(keras.Model):
             some = tf.cast(share.fraction > 0, tf.float32)
             count = count * some
             weight = some * (tf.ones_like(trace.kl) if weight is None else weight)
-        values = {"loss": loss}
-        log_likelihood = tf.reduce_mean(trace.log_likelihood, axis=0)
-        for metric in self._terms:
-            value = log_likelihood
-            if metric.name != "log_likelihood":
-                value = trace.kl if metric.name == "kl" else log_likelihood - trace.kl
-            values[metric.name] = value
+        values = {"loss": loss} | self.measured(trace)
         if good is not None:
             # Of a step that was skipped nothing is reported but that.
             used = tf.cast(good, tf.float32)
@@ -374,6 +382,17 @@ class StepModel(keras.Model):
         self._loss_tracker.update_state(values["loss"], sample_weight=count)
         for metric in self._terms:
             metric.update_state(values[metric.name], sample_weight=weight)
+
+    def measured(self, trace: Trace) -> dict[str, tf.Tensor]:
+        """Return what is reported of a pass, [B] each, by the names of the metrics."""
+        log_likelihood = tf.reduce_mean(trace.log_likelihood, axis=0)
+        if not any(metric.name == "kl" for metric in self._terms):
+            return {"log_likelihood": log_likelihood}
+        return {
+            "elbo": log_likelihood - trace.kl,
+            "log_likelihood": log_likelihood,
+            "kl": trace.kl,
+        }
 
     def logs(self, *, training: bool = True) -> dict[str, float]:
         """Return the metrics as numbers, summed over all replicas."""
@@ -412,7 +431,7 @@ def _assign(variables: Sequence[keras.Variable], values: Sequence[Any]) -> None:
 
 
 def _scale_rates(
-    optimizer: keras.optimizers.Optimizer, model: keras.Model, rates: Mapping[str, float]
+    optimizer: keras.optimizers.Optimizer, model: StepModel, rates: Mapping[str, float]
 ) -> None:
     """Have an optimizer multiply the learning rate of each slot's variables by its factor."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
@@ -420,10 +439,10 @@ def _scale_rates(
     update, key = functools.partial(type(optimizer).update_step, optimizer), optimizer._var_key
     factors: dict[Any, float] = {}
     for slot, factor in rates.items():
-        layer = getattr(model, slot, None)
-        for variable in () if layer is None else layer.trainable_variables:
-            # A variable that two slots share has the first one's rate.
-            factors.setdefault(key(variable), factor)
+        for layer in model.slot_layers(slot):
+            for variable in layer.trainable_variables:
+                # A variable that two slots share has the first one's rate.
+                factors.setdefault(key(variable), factor)
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
         factor = factors.get(key(variable), 1.0)

@@ -185,7 +185,7 @@ def _project(model: VAE, examples: Examples, folder: Path) -> None:
     values = examples.values()
 
     def codes(x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor]:
-        return (model.posterior.mean(model.encoder_params(x, condition=condition)),)
+        return (model.code(x, condition=condition),)
 
     (means,) = in_batches(codes, _BATCH, values, _conditions(model, examples))
     z = np.asarray(means).reshape(len(values), -1)

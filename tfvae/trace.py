@@ -28,17 +28,21 @@ class Latent:
         prior: p(z), batch shape [], [B] or [S, B].
         posterior: q(z|x), batch shape [B] or [S, B].
         name: what the group is called in reports.
+        closed_form: whether a closed form of KL(q‖p) may stand for the mean of log q - log p:
+            not where the prior is given draws that themselves depend on z, as those of the level
+            above do in bottom-up inference.
     """
 
     z: tf.Tensor
     prior: Distribution
     posterior: Distribution
     name: str = "z"
+    closed_form: bool = True
 
     @property
     def has_closed_form_kl(self) -> bool:
         """Whether KL(q‖p) of this pair of distributions has a registered closed form."""
-        return has_closed_form(self.posterior, self.prior)
+        return self.closed_form and has_closed_form(self.posterior, self.prior)
 
     @property
     def log_prior(self) -> tf.Tensor:
@@ -80,7 +84,7 @@ class Latent:
                     f"a KL of its own. Received: {type(distribution).__name__}."
                 )
         q, p = self.posterior.distribution, self.prior.distribution
-        if has_closed_form(q, p):
+        if self.closed_form and has_closed_form(q, p):
             each = tfd.kl_divergence(q, p)
             each = each if each.shape.rank < self.z.shape.rank else tf.reduce_mean(each, axis=0)
         else:
@@ -110,6 +114,8 @@ class Trace:
         log_label: log q(y|x) of the labels, [B], 0 of examples without one; None where the model
             has no classifier.
         labelled: the share of labelled examples in the data set, or None where it is not known.
+        relate: of groups that depend on each other's draws, returns the groups at draws that it
+            is given; None where groups are independent.
     """
 
     x: tf.Tensor
@@ -124,6 +130,7 @@ class Trace:
     jacobian: Callable[[], tf.Tensor] | None = None
     log_label: tf.Tensor | None = None
     labelled: tf.Tensor | None = None
+    relate: Callable[[tuple[tf.Tensor, ...]], tuple[Latent, ...]] | None = None
 
     @property
     def samples(self) -> int:
@@ -190,5 +197,12 @@ class Trace:
         A term's gradient along the path through z alone is the difference between the term and
         its detached twin; the difference of their values is zero.
         """
-        latents = tuple(replace(latent, z=tf.stop_gradient(latent.z)) for latent in self.latents)
-        return replace(self, latents=latents)
+        return self.at(tf.stop_gradient)
+
+    def at(self, change: Callable[[tf.Tensor], tf.Tensor]) -> Trace:
+        """Return the same pass at draws that are changed, such as in their gradients."""
+        draws = tuple(change(latent.z) for latent in self.latents)
+        if self.relate is not None:
+            return replace(self, latents=self.relate(draws))
+        pairs = zip(self.latents, draws, strict=True)
+        return replace(self, latents=tuple(replace(latent, z=z) for latent, z in pairs))

@@ -162,6 +162,11 @@ class SemiSupervisedVAE(VAE):
         return *super().judged, "accuracy"
 
     @property
+    def group_count(self) -> int:
+        """How many groups of latents a pass has: the class, and z."""
+        return 2
+
+    @property
     def rows_per_draw(self) -> int:
         """The rows that the decoder runs for one draw: one for each class."""
         return self.classes or 1
@@ -274,6 +279,13 @@ class SemiSupervisedVAE(VAE):
             right=tf.argmax(log_q, axis=-1, output_type=tf.int32) == condition,
             **others,
         )
+
+    def latents(
+        self, x: tf.Tensor, samples: int = 1, seed: Any = 0, *, condition: Any = None, **others: Any
+    ) -> Any:
+        """Return the latents of examples of the classes that they have, or most likely have."""
+        given = self.given(x, condition)
+        return super().trace(x, samples, seed, condition=given, **others).latents
 
     def score(self, x: Any, *, condition: Any = None, **options: Any) -> Scores:
         """Return the bounds on log p(x) of each row, or on log p(x, y) of rows with a label.

@@ -55,6 +55,11 @@ class Objective(Serialisable):
         """Sets in which the posterior's draws must lie, checked when a VAE is built."""
         return frozenset()
 
+    @property
+    def latent_groups(self) -> frozenset[int]:
+        """Numbers of groups of latents that it is for, checked when a VAE is built; none: any."""
+        return frozenset()
+
     def __call__(self, trace: Trace) -> tf.Tensor:
         """Return the loss in nats, [B] or a scalar."""
         raise NotImplementedError
@@ -115,6 +120,11 @@ class WeightedSum(Objective):
     def codes(self) -> frozenset[Support]:
         """The sets of all terms."""
         return frozenset().union(*(term.codes for _, term in self.terms))
+
+    @property
+    def latent_groups(self) -> frozenset[int]:
+        """What any of the terms is for."""
+        return frozenset().union(*(term.latent_groups for _, term in self.terms))
 
     def __call__(self, trace: Trace) -> tf.Tensor:
         """Return the weighted sum of the losses, [B] or a scalar."""

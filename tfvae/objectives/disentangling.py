@@ -58,6 +58,11 @@ class TotalCorrelation(Objective):
     sampling: Literal["weighted", "stratified"] = "weighted"
     dataset_size: int | None = None
 
+    @property
+    def latent_groups(self) -> frozenset[int]:
+        """One: it is defined for flat VAEs."""
+        return frozenset({1})
+
     def __post_init__(self) -> None:
         check_choice("sampling", self.sampling, ("weighted", "stratified"))
         if self.dataset_size is not None:
@@ -127,6 +132,11 @@ class DIP(Objective):
     lambda_od: float = 10.0
     lambda_d: float = 100.0
     kind: Literal["i", "ii"] = "i"
+
+    @property
+    def latent_groups(self) -> frozenset[int]:
+        """One: it is defined for flat VAEs."""
+        return frozenset({1})
 
     def __post_init__(self) -> None:
         check_number("lambda_od", self.lambda_od, minimum=0)

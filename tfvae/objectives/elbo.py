@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -26,18 +26,20 @@ from tfvae.trace import Trace
 class ELBO(Objective):
     r"""The evidence lower bound, with its KL weighed by beta.
 
-    .. math:: -\frac1S \sum_s \log p(x|z_s) + \beta \sum_g \max\bigl(\lambda,\,
+    .. math:: -\frac1S \sum_s \log p(x|z_s) + \sum_g \beta_g \max\bigl(\lambda_g,\,
         \mathrm{KL}(q(z_g|x) \| p(z_g))\bigr)
 
     Args:
         beta: weight of the KL, a number or a schedule; 1 gives the bound itself, more the
-            beta-VAE.
+            beta-VAE. Of a hierarchy, one for all levels or a tuple of one for each, that of z_0
+            first: a warm-up for each level.
         samples: posterior samples of each example, S.
         kl: ``"closed_form"`` is estimator B of Kingma and Welling (Monte Carlo where the pair
             of distributions has no closed form); ``"monte_carlo"`` is estimator A.
         free_bits: lambda, in nats for each group of latents g: of a flat VAE's one group, of
             each level of a hierarchy. A group whose KL, *averaged over the batch*, is below
-            lambda counts as lambda and has no gradient. 0 switches it off.
+            lambda counts as lambda and has no gradient. 0 switches it off. Or a tuple of one for
+            each group.
         free_bits_per: what has lambda nats free, each ``"group"`` or each ``"dimension"`` of z;
             the latter where posterior and prior are independent over the dimensions.
         gradient: ``"plain"`` is the gradient of the estimate. ``"stl"``, sticking the landing,
@@ -45,8 +47,8 @@ class ELBO(Objective):
             variance vanishes as the posterior becomes exact. The loss is the same number.
 
     Raises:
-        ValueError: if `beta` or `free_bits` is negative or not finite, samples < 1, `kl`,
-            `free_bits_per` or `gradient` is unknown, or they exclude each other.
+        ValueError: if `beta` or `free_bits` is negative, not finite or an empty tuple,
+            samples < 1, `kl`, `free_bits_per` or `gradient` is unknown, or they exclude each other.
         TypeError: with free bits for each dimension, if posterior or prior is not independent.
 
     References:
@@ -57,18 +59,20 @@ class ELBO(Objective):
         Roeder, Wu and Duvenaud (2017), Sticking the landing, arXiv:1703.09194.
     """
 
-    beta: float | Schedule = 1.0
+    beta: float | Schedule | tuple[float | Schedule, ...] = 1.0
     samples: int = 1
     kl: Literal["closed_form", "monte_carlo"] = "closed_form"
-    free_bits: float = 0.0
+    free_bits: float | tuple[float, ...] = 0.0
     free_bits_per: Literal["group", "dimension"] = "group"
     gradient: Literal["plain", "stl"] = "plain"
 
     def __post_init__(self) -> None:
-        check_weight("beta", self.beta)
+        for weight in _each("beta", self.beta):
+            check_weight("beta", weight)
         check_samples(self.samples)
         check_choice("kl", self.kl, ("closed_form", "monte_carlo"))
-        check_number("free_bits", self.free_bits, minimum=0)
+        for bits in _each("free_bits", self.free_bits):
+            check_number("free_bits", bits, minimum=0)
         check_choice("free_bits_per", self.free_bits_per, ("group", "dimension"))
         check_choice("gradient", self.gradient, ("plain", "stl"))
         if self.free_bits_per == "dimension" and (
@@ -84,16 +88,25 @@ class ELBO(Objective):
         """Reparameterised draws; sticking the landing, densities at fixed ones too."""
         return super().requires | ({"pointwise"} if self.gradient == "stl" else set())
 
+    @property
+    def latent_groups(self) -> frozenset[int]:
+        """As many as there are weights or free bits, where there is one for each group."""
+        given = (self.beta, self.free_bits)
+        return frozenset(len(each) for each in given if isinstance(each, tuple))
+
     def __call__(self, trace: Trace) -> tf.Tensor:
         """Return the negative bound, [B]."""
-        if self.free_bits and self.free_bits_per == "dimension":
-            kl = tf.concat([latent.kl_per_dimension for latent in trace.latents], axis=-1)
+        bits = _for_groups("free_bits", self.free_bits, trace)
+        betas = _for_groups("beta", self.beta, trace)
+        if any(bits) and self.free_bits_per == "dimension":
+            kls = [latent.kl_per_dimension for latent in trace.latents]
         else:
-            kl = self._kl(trace)
-        if self.free_bits:
-            kl = tf.maximum(batch_mean(trace, kl), self.free_bits)
-        kl = tf.reduce_sum(kl, axis=-1)
-        return at(self.beta, trace.step, kl) * kl - tf.reduce_mean(trace.log_likelihood, axis=0)
+            kls = tf.split(self._kl(trace), len(betas), axis=-1)
+        weighted = []
+        for parts, beta, free in zip(kls, betas, bits, strict=True):  # [B, parts of a group]
+            kl = tf.maximum(batch_mean(trace, parts), free) if free else parts
+            weighted.append(at(beta, trace.step, kl) * tf.reduce_sum(kl, axis=-1))
+        return sum(weighted) - tf.reduce_mean(trace.log_likelihood, axis=0)
 
     def _kl(self, trace: Trace) -> tf.Tensor:
         """Return the KL of each group, [B, groups]."""
@@ -108,6 +121,27 @@ class ELBO(Objective):
             for latent, detached in zip(trace.latents, trace.detached.latents, strict=True)
         ]
         return with_gradient_of(value, tf.reduce_mean(tf.stack(paths, axis=-1), axis=0))
+
+
+def _each(argument: str, value: Any) -> tuple[Any, ...]:
+    """Return what is given for each group, or once for all of them."""
+    if value == ():
+        raise ValueError(
+            f"Expected `{argument}` to be one value, or one for each group of latents. "
+            f"Received: {argument}=()."
+        )
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _for_groups(argument: str, value: Any, trace: Trace) -> tuple[Any, ...]:
+    """Return a value for each group of a trace's latents."""
+    values, groups = _each(argument, value), len(trace.latents)
+    if isinstance(value, tuple) and len(value) != groups:
+        raise ValueError(
+            f"Expected `{argument}` to be one value, or one for each of the {groups} groups of "
+            f"latents. Received: {argument}={value}."
+        )
+    return values if isinstance(value, tuple) else values * groups
 
 
 @keras.saving.register_keras_serializable("tfvae")

@@ -6,7 +6,7 @@ Written with the importance weights w = p(x|z) p(z) / q(z|x) of a pass.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import keras
@@ -20,7 +20,7 @@ from tfvae.objectives.base import (
     check_samples,
     with_gradient_of,
 )
-from tfvae.trace import Latent, Trace
+from tfvae.trace import Trace
 
 
 @keras.saving.register_keras_serializable("tfvae")
@@ -77,7 +77,7 @@ class IWAE(Objective):
             each = share * (trace.log_likelihood + trace.log_prior - path)
         else:
             # The gradient through z is damped by the sample's share, and then weighed by it.
-            damped = replace(trace, latents=tuple(_damped(each, share) for each in trace.latents))
+            damped = trace.at(lambda z: _damped(z, share))
             each = share * (damped.log_likelihood + damped.log_prior - share * path)
         return -with_gradient_of(bound, tf.reduce_sum(each, axis=0))
 
@@ -231,10 +231,10 @@ def log_mean_exp(log_weight: tf.Tensor) -> tf.Tensor:
     return tf.reduce_logsumexp(log_weight, axis=0) - math.log(log_weight.shape[0])
 
 
-def _damped(latent: Latent, share: tf.Tensor) -> Latent:
+def _damped(z: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
     """Return the same draws, the gradient of each multiplied by its share [S, B]."""
-    share = tf.reshape(share, [*share.shape[:1], -1, *[1] * (latent.z.shape.rank - 2)])
-    return replace(latent, z=with_gradient_of(latent.z, share * latent.z))
+    share = tf.reshape(share, [*share.shape[:1], -1, *[1] * (z.shape.rank - 2)])
+    return with_gradient_of(z, share * z)
 
 
 def _mean_of_bounds(log_weight: tf.Tensor, groups: int) -> tf.Tensor:

@@ -60,6 +60,11 @@ class MMD(Objective):
     scales: tuple[float, ...] = (1.0,)
     seed: int = 0
 
+    @property
+    def latent_groups(self) -> frozenset[int]:
+        """One: it is defined for flat VAEs."""
+        return frozenset({1})
+
     def __post_init__(self) -> None:
         check_choice("kernel", self.kernel, ("rbf", "imq"))
         if not isinstance(self.scales, tuple) or not self.scales:

@@ -16,6 +16,11 @@ class _Distance(Objective):
     """A squared distance between vectors and codes, with the gradient to one of them."""
 
     @property
+    def latent_groups(self) -> frozenset[int]:
+        """One: it is defined for flat VAEs."""
+        return frozenset({1})
+
+    @property
     def requires(self) -> frozenset[Capability]:
         """Nothing: it is a function of the posterior's parameters."""
         return frozenset()

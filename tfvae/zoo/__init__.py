@@ -40,6 +40,7 @@ from tfvae.zoo.flows import iaf_vae as iaf_vae
 from tfvae.zoo.flows import planar_flow_vae as planar_flow_vae
 from tfvae.zoo.flows import radial_flow_vae as radial_flow_vae
 from tfvae.zoo.flows import spline_flow_vae as spline_flow_vae
+from tfvae.zoo.hierarchical import hierarchical_vae as hierarchical_vae
 from tfvae.zoo.likelihoods import continuous_bernoulli_vae as continuous_bernoulli_vae
 from tfvae.zoo.likelihoods import count_vae as count_vae
 from tfvae.zoo.likelihoods import discretized_logistic_vae as discretized_logistic_vae
