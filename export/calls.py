@@ -43,6 +43,7 @@ class Calls:
         seeds: npt.ArrayLike,
         temperature: npt.ArrayLike = 1.0,
         condition: npt.ArrayLike | None = None,
+        token_temperature: npt.ArrayLike | None = None,
     ) -> Arrays:
         """Draw rows, each a function of its own seed, temperature and condition.
 
@@ -52,15 +53,46 @@ class Calls:
                 all, one for each level, or [B, levels].
             condition: of a conditional model, one for all or one for each row; where the export
                 has names for its classes, those too.
+            token_temperature: of a sentence VAE, what the logits of words are divided by, one
+                for all or [B].
 
         Returns:
             ``z`` [B, *latent], of a hierarchy ``z_0``, ``z_1`` ...; ``mean`` [B, *data] and
-            ``sample`` [B, *data].
+            ``sample`` [B, *data]. Of a sentence VAE ``z`` and ``tokens``.
         """
         seeds = np.atleast_1d(np.asarray(seeds))
         temperature = self._for_levels(temperature)
-        given = self._repeated("generate", seeds, temperature=temperature, condition=condition)
+        given = self._repeated(
+            "generate",
+            seeds,
+            temperature=temperature,
+            condition=condition,
+            token_temperature=token_temperature,
+        )
         return self.run("generate", {"seed": seeds} | given)
+
+    def beam(self, z: npt.ArrayLike) -> Arrays:
+        """Search for the most probable sentences of latents z [B, d], of a sentence VAE.
+
+        Returns:
+            ``tokens`` [B, W, T], the most probable row first, and ``log_prob`` [B, W] in nats.
+        """
+        return self.run("beam", {"z": z})
+
+    def interpolate(self, x: npt.ArrayLike, other: npt.ArrayLike, weight: npt.ArrayLike) -> Arrays:
+        """Write sentences on the line between two others, of a sentence VAE.
+
+        Args:
+            x: tokens [T], or [B, T].
+            other: the same.
+            weight: where on the line, [B]: at x for 0, at the other for 1.
+
+        Returns:
+            ``tokens`` [B, T].
+        """
+        weight = np.atleast_1d(np.asarray(weight, np.float32))
+        ends = self._repeated("interpolate", weight, x=x, other=other)
+        return self.run("interpolate", {"weight": weight} | ends)
 
     def encode(self, x: npt.ArrayLike, condition: npt.ArrayLike | None = None) -> Arrays:
         """Encode data.

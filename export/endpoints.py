@@ -20,9 +20,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae.conditions import run
-from tfvae.families import HierarchicalVAE, SemiSupervisedVAE
+from tfvae.families import HierarchicalVAE, SemiSupervisedVAE, SentenceVAE
 from tfvae.generation import Generative
 
+from . import sentences
 from .endpoint import Arrays, Definition, Endpoint, Entry, Values, trace
 from .errors import ExportError, did_you_mean
 from .hierarchical import encode_levels
@@ -346,6 +347,7 @@ _ENDPOINTS: dict[str, Entry] = {
 _FAMILIES: tuple[tuple[type[Any], dict[str, Entry]], ...] = (
     (SemiSupervisedVAE, _ENDPOINTS | {"classify": Entry(_classify)}),
     (HierarchicalVAE, _ENDPOINTS | {"encode": Entry(encode_levels)}),
+    (SentenceVAE, sentences.ENDPOINTS),
 )
 
 

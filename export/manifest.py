@@ -19,6 +19,8 @@ from typing import Any
 from .errors import ExportError
 
 FILENAME = "manifest.json"
+VOCABULARY = "vocabulary.json"
+"""Beside the manifest of a sentence VAE: the words by their tokens."""
 FORMAT = "tfvae-export"
 FORMAT_VERSION = 1
 

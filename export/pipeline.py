@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfvae.generator import Generator
 from tfvae.model import VAE
 
-from . import onnx, saved_model, verification, warmup
+from . import onnx, saved_model, sentences, verification, warmup
 from .endpoint import Arrays, Endpoint
 from .endpoints import endpoints as endpoints_of
 from .errors import ExportError
@@ -32,7 +32,7 @@ from .preparation import (
 from .processing import Processing
 from .publish import check_keep, check_target, prune, publish
 from .staging import staging
-from .subject import SAMPLES
+from .subject import BEAM_WIDTH, SAMPLES
 
 if TYPE_CHECKING:
     from tfvae.layers import DistributionLayer
@@ -56,6 +56,7 @@ def export(
     likelihood: str | DistributionLayer | None = None,
     processing: Processing | None = None,
     samples: int = SAMPLES,
+    beam_width: int = BEAM_WIDTH,
     calibration: Any = None,
     false_alarm_rates: Iterable[float] | None = None,
     precision: str | None = None,
@@ -80,6 +81,7 @@ def export(
         likelihood: of a Keras model, p(x|z).
         processing: what clients see in place of the model's units: bytes, scales, class names.
         samples: importance samples of ``score``.
+        beam_width: of the beam search of ``beam``, where the model writes sentences.
         calibration: held-out data, x or (x, condition) or Examples, in the model's units. With
             them the manifest holds thresholds of ``score``, and they are what endpoints are
             verified on.
@@ -115,10 +117,12 @@ def export(
     if processing is None:
         processing = Processing()
     subject, calibrated = prepared(source, processing, samples, calibration, false_alarm_rates)
+    subject = dataclasses.replace(subject, width=beam_width)
     exported = endpoints_of(subject, endpoints)
     check_opset(opset, exported)
     with verification.strangers() as examine, staging(folder) as staged:
         saved_model.write(exported, staged)
+        sentences.write_vocabulary(source, staged)
         records = _write_onnx(exported, staged, opset, variants)
         vectors = record(exported, staged / _TEST_VECTORS)
         warmup.write(staged, records, vectors)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +12,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from tfvae.text import Tokeniser
+
 from .calls import Calls
 from .errors import ExportError, did_you_mean
 from .inputs import Arrays, checked
-from .manifest import EndpointRecord, Manifest
+from .manifest import VOCABULARY, EndpointRecord, Manifest
 from .publish import resolve
 from .sessions import Call, Open, in_onnxruntime, in_tensorflow, known_providers
 
@@ -38,6 +42,21 @@ class LoadedExport(Calls):
     def endpoints(self) -> dict[str, EndpointRecord]:
         """The endpoints by name, with the shapes and dtypes of their inputs and outputs."""
         return {record.name: record for record in self.manifest.endpoints}
+
+    @functools.cached_property
+    def tokeniser(self) -> Tokeniser:
+        """What the tokens of a sentence VAE stand for: ``tokeniser.decode(out["tokens"])``.
+
+        Raises:
+            ExportError: if the export is of another model.
+        """
+        if VOCABULARY not in self.manifest.files:
+            raise ExportError(
+                f"Expected an export of a sentence VAE. Received: {self.path}, which has no "
+                "vocabulary."
+            )
+        document = json.loads((self.path / VOCABULARY).read_text(encoding="utf-8"))
+        return Tokeniser.of(document)
 
     def is_anomaly(
         self,

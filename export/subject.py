@@ -22,6 +22,9 @@ PARTS = ("prior", "encoder", "decoder")
 SAMPLES = 50
 """Importance samples of the endpoint ``score``, as in Burda et al."""
 
+BEAM_WIDTH = 5
+"""Of the endpoint ``beam``."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
@@ -31,6 +34,7 @@ class Subject:
         model: a VAE or a Generator.
         processing: what clients see in place of the model's own units.
         samples: importance samples of ``score``.
+        width: of the beam of ``beam``, of sentences.
         data: examples [N, *data], in the model's units, or None: the model's own draws.
         condition: their conditions [N, ...], as the model takes them, or None.
     """
@@ -38,6 +42,7 @@ class Subject:
     model: Generative
     processing: Processing = dataclasses.field(default_factory=Processing)
     samples: int = SAMPLES
+    width: int = BEAM_WIDTH
     data: npt.NDArray[Any] | None = None
     condition: npt.NDArray[Any] | None = None
 

@@ -241,7 +241,11 @@ def damaged(path):
         ("a.npz", bare_pickle, "pickled Python objects"),
         ("a.npz", lambda p: p.write_text("x,y\n1,2\n"), "it is not .npz data"),
         ("a.npy", lambda p: p.write_text("x,y\n1,2\n"), "it is not .npy data"),
-        ("a.csv", lambda p: p.write_text("x,y\n1,2\n"), "ends in .npz or .npy. Received: .*a.csv"),
+        (
+            "a.csv",
+            lambda p: p.write_text("x,y\n1,2\n"),
+            r"ends in .npz, .npy or .txt. Received: .*a.csv",
+        ),
     ],
 )
 def test_bad_files(tmp_path, name, write, message):
@@ -294,8 +298,12 @@ def test_bad_arrays(save, arrays, message):
         ("MNIST", "did you mean 'mnist'"),
         ("digit", "did you mean 'digits'"),
         ("fashion-mnist", "did you mean 'fashion_mnist'"),
-        ("xyz", "one of digits, mnist, fashion_mnist, cifar10, or a path. Received: source='xyz'"),
-        ("no/such/file", "ends in .npz or .npy"),
+        (
+            "xyz",
+            "one of digits, grammar, mnist, fashion_mnist, cifar10, or a path. Received: "
+            "source='xyz'",
+        ),
+        ("no/such/file", r"ends in .npz, .npy or .txt"),
     ],
 )
 def test_unknown_sources(source, message):
@@ -526,4 +534,4 @@ def test_file_with_other_keys():
 
 
 def test_sources_are_listed():
-    assert sources() == ("digits", "mnist", "fashion_mnist", "cifar10")
+    assert sources() == ("digits", "grammar", "mnist", "fashion_mnist", "cifar10")

@@ -19,7 +19,7 @@ import tfvae
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Runs alone in a fresh process, and is no module to import.
 PACKAGES = (
-    "layers", "priors", "objectives", "records", "families", "zoo", "export", "export.onnx",
+    "layers", "priors", "objectives", "records", "text", "families", "zoo", "export", "export.onnx",
 )  # fmt: skip
 MODULES = [
     module.name

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from here import strangers_here
-from test_zoo import condition_of, small
+from test_zoo import OTHER_DATA, condition_of, small
 
 import tfvae
 from tfvae import zoo
@@ -34,7 +34,7 @@ SAME = dict.fromkeys(OF_THE_VAE, "vae") | dict.fromkeys(OF_THE_RAE, "rae")
     [
         pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow)
         for name in zoo.models()
-        if name not in SAME
+        if name not in OTHER_DATA | set(SAME)
     ],
 )
 def test_exports(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

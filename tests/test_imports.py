@@ -12,9 +12,10 @@ from outside import ROOT
 import tfvae
 
 # From the ground up, as ARCHITECTURE.md draws it. Rooms inside a package (`layers`, `priors`,
-# `objectives`, `records`, `zoo`, `export`) see each other; a room of its own package is a floor's
-# neighbour only if it stands lower in this list.
+# `objectives`, `records`, `text`, `families`, `zoo`, `export`) see each other; a room of its own
+# package is a floor's neighbour only if it stands lower in this list.
 FLOORS = [
+    ["text"],
     ["random", "sources"],
     ["examples", "images", "layers", "plots"],
     ["records", "priors", "trace", "networks", "adapters"],
@@ -50,7 +51,7 @@ EXPORT = Path(tfvae.export.__path__[0])
 
 
 def files() -> Iterator[tuple[str, Path]]:
-    packages = ("layers", "priors", "objectives", "records", "families", "zoo")
+    packages = ("layers", "priors", "objectives", "records", "text", "families", "zoo")
     rooms = [path for package in packages for path in PACKAGE.glob(f"{package}/*.py")]
     for path in sorted([*PACKAGE.glob("*.py"), *rooms, *EXPORT.rglob("*.py")]):
         if path.is_relative_to(EXPORT):

@@ -170,7 +170,7 @@ def test_other_objectives_train(objective: Any) -> None:
         (lambda v, x, y: v.generate(2), ValueError, "one for each row"),
         (lambda v, x, y: v.generate(2, condition=[-1, 0]), ValueError, "from 0 to 2.*such as -1"),
         (lambda v, x, y: v.score(x, condition=y + 1), ValueError, "from 0 to 2"),
-        (lambda v, x, y: v.fit_prior(x), TypeError, "Expected a tfvae.VAE, whose prior"),
+        (lambda v, x, y: v.fit_prior(x), TypeError, "whose prior can be fitted"),
     ],
 )
 def test_refused(call: Any, error: Any, message: str, trained: Any) -> None:

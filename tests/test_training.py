@@ -382,7 +382,8 @@ def test_xla_for_dense_networks_and_not_for_convolutions_on_cpu(xla: None) -> No
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     assert conv.jit_compile is on_gpu
     recurrent = keras.Sequential([keras.Input(SHAPE), keras.layers.GRU(4), keras.layers.Dense(4)])
-    assert loop.xla_pays(recurrent) is on_gpu
+    # Slower on CPU; on GPU its cuDNN kernels are not XLA's.
+    assert loop.xla_pays(recurrent) is False
 
 
 def test_datasets_in_another_form_are_refused_with_advice(binary_images: Any) -> None:

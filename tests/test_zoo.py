@@ -28,13 +28,17 @@ every_model = pytest.mark.parametrize("name", zoo.models())
 TRAINED = {
     "vae", "iwae", "vamp_vae", "vq_vae", "gamma_vae", "count_vae", "rae",
 }  # fmt: skip
-every_network = [(name, "mlp") for name in zoo.models()] + [
+# Of other data than images: each has tests of its own.
+OTHER_DATA = {"sentence_vae"}
+every_network = [(name, "mlp") for name in zoo.models() if name not in OTHER_DATA] + [
     (name, "conv") for name in ("vae", "vq_vae", "semi_supervised_vae")
 ]
 
 
 def small(name: str, data_shape: tuple[int, ...], **options: Any) -> tfvae.VAE:
     """Return a model of few latents and weights."""
+    if name == "sentence_vae":
+        return zoo.sentence_vae((8,), 2, units=16, embedding=8, **options)
     # Small ones where the default is for data of some size.
     options |= {"codes": 8} if name == "vq_vae" else {}
     options |= {"components": 10} if name == "vamp_vae" else {}

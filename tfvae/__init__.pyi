@@ -21,6 +21,7 @@ from . import records as records
 from . import runs as runs
 from . import sweep as sweep
 from . import tensorboard as tensorboard
+from . import text as text
 from . import trace as trace
 from . import training as training
 from . import zoo as zoo

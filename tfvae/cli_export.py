@@ -154,6 +154,11 @@ def _print_checks(checks: tuple[Check, ...]) -> None:
     help="Scale of the prior's noise; of a hierarchy, one or one for each level: 1.0,0.5.",
 )
 @click.option(
+    "--token-temperature",
+    type=click.FloatRange(min=0),
+    help="Of sentences: what the logits of words are divided by.  [default: 1.0]",
+)
+@click.option(
     "--means/--samples",
     default=True,
     help="Draw the means of p(x|z), which look best, or draws from it.  [default: means]",
@@ -170,6 +175,7 @@ def generate(
     num: int,
     seed: int,
     temperature: tuple[float, ...],
+    token_temperature: float | None,
     means: bool,
     condition: str | None,
     version: int | None,
@@ -177,13 +183,19 @@ def generate(
     out: str | None,
     npz: str | None,
 ) -> None:
-    """Generate from an EXPORT, without TensorFlow."""
+    """Generate from an EXPORT, without TensorFlow: a picture, or sentences as text."""
     import numpy as np
 
     from tfvae import files, plots
+    from tfvae.export.manifest import VOCABULARY
 
-    out = "generated.png" if out is None and npz is None else out
     generator = tfvae.export.load(export, version, variant=variant)
+    sentences = VOCABULARY in generator.manifest.files
+    if sentences and out is not None:
+        raise click.UsageError("--out is for pictures: sentences are printed, or go into --npz.")
+    if token_temperature is not None and not sentences:
+        raise click.UsageError(f"--token-temperature is for sentences, which {export} has not.")
+    out = "generated.png" if out is None and npz is None and not sentences else out
     given = support.condition(condition, generator.manifest.classes)
     for path in (out, npz):
         if path is not None:
@@ -191,7 +203,7 @@ def generate(
     seeds = np.arange(num, dtype=np.uint64) + np.uint64(seed % 2**64)
     scales = temperature if len(temperature) > 1 else temperature[0]
     parts = [
-        generator.generate(rows, scales, given)
+        generator.generate(rows, scales, given, token_temperature)
         for rows in np.array_split(seeds.view(np.int64), -(-num // 1024))
     ]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -201,8 +213,10 @@ def generate(
             Path(npz),
             lambda beside: np.savez_compressed(beside, allow_pickle=False, **arrays_and_seeds),
         )
-        *names, last = arrays
-        click.echo(f"{npz}: {', '.join(names)} and {last} of {num} rows")
+        *others, last = arrays
+        click.echo(f"{npz}: {', '.join(others)} and {last} of {num} rows")
+    if sentences and npz is None:
+        click.echo("\n".join(generator.tokeniser.decode(arrays["tokens"])))
     if out is not None:
         shown = "mean" if means else "sample"
         plots.save_grid(arrays[shown], out)

@@ -25,7 +25,7 @@ _SEED = click.IntRange(min=0)
 @support.setting(
     "data",
     str,
-    "digits, mnist, fashion_mnist, cifar10, or the path of a .npz or .npy file.",
+    "digits, grammar, mnist, fashion_mnist, cifar10, or the path of a .npz, .npy or .txt file.",
     _DEFAULTS["data"],
 )
 @support.setting(
@@ -43,7 +43,8 @@ _SEED = click.IntRange(min=0)
 @click.option(
     "--skip-corrupt/--no-skip-corrupt",
     default=None,
-    help="Leave out damaged records and images, with a warning that counts them.",
+    help="Leave out damaged records and images and too long sentences, with a warning that counts "
+    "them.",
 )
 @support.setting(
     "validation",

@@ -55,6 +55,7 @@ class Dataset:
         fingerprint: SHA-256 (hexadecimal) of the source's arrays as read, before scaling; of a
             folder that `tfvae data convert` wrote, of its records.
         classes: Names of the labels 0, 1, ..., where there are any.
+        vocabulary: Of text, the words by their tokens.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Dataset:
     test: Examples | Records
     fingerprint: str
     classes: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
 
 
 class Part(NamedTuple):
@@ -99,11 +101,13 @@ def load(
     Sources:
     - `digits`: scikit-learn's 1,797 handwritten digits, embedded, shape (8, 8, 1), divided by 16.
       After a fixed permutation the last 360 are the test set.
+    - `grammar`: 10,000 sentences of the grammar `tfvae.text.ENGLISH`, embedded, as tokens.
     - `mnist`, `fashion_mnist`, `cifar10`: through `keras.datasets`, downloaded once.
     - a path ending in `.npz`: arrays `x_train`, `x_test` and, if there, `y_train`, `y_test`. With
       `x_train` alone, or `x` (and `y`), a tenth of the examples, the same for every seed, is
       held out as the test set.
     - a path ending in `.npy`: one array, held out from likewise.
+    - a path ending in `.txt`: a sentence a line, as tokens; see `tfvae.text.read`.
     - a folder that `tfvae data convert` wrote: streamed, so that it may be larger than memory.
     - a small folder of PNG or JPEG images of one size, read whole; see `tfvae.images`.
 
@@ -116,8 +120,9 @@ def load(
         validation: Part of the training set to hold out: a fraction in (0, 1), a count, or 0.
         seed: Seed of the validation split and of the binarisation.
         scale: "auto", or a number to divide by, whatever the dtype.
-        on_corrupt: "raise", or "skip" to leave out damaged images and records, with a warning
-            that says how many. Finding damaged records takes a pass over all of them.
+        on_corrupt: "raise", or "skip" to leave out damaged images and records and sentences that
+            are too long, with a warning that says how many. Finding damaged records takes a pass
+            over all of them.
 
     Returns:
         The data set. Shapes are the source's own: no channel axis is added to a file's images.
@@ -142,7 +147,7 @@ def load(
         )
     classes: tuple[str, ...] = ()
     if folder is None:
-        name, raw = read(source)
+        name, raw = read(source, on_corrupt=on_corrupt)
     else:
         name, raw, classes = images.read(folder, on_corrupt=on_corrupt)
     parts = divide(name, raw)
@@ -157,7 +162,8 @@ def load(
         train, held_out = train.split(
             held_out_count("validation", validation, len(train)), seed=seed
         )
-    return Dataset(name, train, held_out, found["test"], fingerprint(raw), classes)
+    words = tuple(raw["vocabulary"].tolist()) if "vocabulary" in raw else ()
+    return Dataset(name, train, held_out, found["test"], fingerprint(raw), classes, words)
 
 
 def as_folder(source: str | os.PathLike[str]) -> Path | None:
@@ -165,12 +171,15 @@ def as_folder(source: str | os.PathLike[str]) -> Path | None:
     if os.fspath(source) in sources():
         return None
     path = Path(source).expanduser()
-    return path if path.is_dir() and path.suffix.lower() not in (".npz", ".npy") else None
+    return path if path.is_dir() and path.suffix.lower() not in (".npz", ".npy", ".txt") else None
 
 
 def known_scale(source: str | os.PathLike[str]) -> float | None:
     """What divides the values of a source whose range its type does not say."""
-    return 16.0 if os.fspath(source) == "digits" else None
+    text = os.fspath(source)
+    if text == "grammar" or text.lower().endswith(".txt"):
+        return 1.0
+    return 16.0 if text == "digits" else None
 
 
 def divide(name: str, raw: dict[str, Array]) -> dict[str, Part]:

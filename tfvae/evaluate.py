@@ -42,7 +42,7 @@ class Evaluation(NamedTuple):
         elbo: E_q[log p(x|z)] - KL(q(z|x)‖p(z)).
         log_likelihood: E_q[log p(x|z)].
         kl: KL(q(z|x)‖p(z)).
-        bits_per_dim: -log_marginal in bits per value of x.
+        bits_per_dim: -log_marginal in bits per value of x; of sentences, per token.
         examples: how many.
         samples: importance samples of each example.
         kl_per_latent: the KL of each group of latents: of each level of a hierarchy.
@@ -57,6 +57,18 @@ class Evaluation(NamedTuple):
     examples: int
     samples: int
     kl_per_latent: tuple[float, ...]
+
+
+class _Pass(NamedTuple):
+    """Of each example the bound on log p(x) and E_q[log p(x|z)], [N], and KLs [N, groups].
+
+    And how many values an example has on average.
+    """
+
+    log_marginal: npt.NDArray[Any]
+    log_likelihood: npt.NDArray[Any]
+    kl: npt.NDArray[Any]
+    size: float
 
 
 def log_marginal(
@@ -95,7 +107,7 @@ def log_marginal(
     References:
         Burda, Grosse and Salakhutdinov (2016), arXiv:1509.00519.
     """
-    return _pass(vae, x, condition, samples, seed, batch_size, progress)[0]
+    return _pass(vae, x, condition, samples, seed, batch_size, progress).log_marginal
 
 
 def evaluate(
@@ -112,8 +124,9 @@ def evaluate(
 
     Args, limits and errors are those of :func:`log_marginal`.
     """
-    marginal, log_likelihood, each = _pass(vae, x, condition, samples, seed, batch_size, progress)
-    count, kl = len(marginal), each.sum(axis=-1)
+    found = _pass(vae, x, condition, samples, seed, batch_size, progress)
+    marginal, log_likelihood, kl = found.log_marginal, found.log_likelihood, found.kl.sum(axis=-1)
+    count = len(marginal)
     mean = float(marginal.mean())
     return Evaluation(
         log_marginal=mean,
@@ -121,17 +134,16 @@ def evaluate(
         elbo=float((log_likelihood - kl).mean()),
         log_likelihood=float(log_likelihood.mean()),
         kl=float(kl.mean()),
-        bits_per_dim=-mean / math.log(2) / math.prod(vae.data_shape),
+        bits_per_dim=-mean / math.log(2) / found.size,
         examples=count,
         samples=samples,
-        kl_per_latent=tuple(float(mean) for mean in each.mean(axis=0)),
+        kl_per_latent=tuple(float(mean) for mean in found.kl.mean(axis=0)),
     )
 
 
 def _pass(
     vae: VAE, x: Any, condition: Any, samples: int, seed: int, batch_size: int, progress: bool
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return log p(x) bound and E_q[log p(x|z)] of each example, [N], and KLs [N, groups]."""
+) -> _Pass:
     check_samples(samples)
     for slot, layer in (("posterior", vae.posterior), ("prior", vae.prior)):
         if not layer.has_density:
@@ -176,12 +188,12 @@ def _pass(
     marginal, mean_likelihood, mean_kl = (
         np.concatenate(column) for column in zip(*results, strict=True)
     )
-    return marginal, mean_likelihood, mean_kl
+    return _Pass(marginal, mean_likelihood, mean_kl, vae.values_per_example(values))
 
 
 def _rows(vae: VAE) -> int:
     """Return how many rows may be decoded at a time."""
-    width = math.prod(vae.data_shape)
+    width = max(math.prod(vae.data_shape), math.prod(vae.likelihood.params_shape))
     for layer in vae.decoder._flatten_layers():
         # A layer has symbolic outputs only within a Functional or Sequential model.
         for output in keras.tree.flatten(getattr(layer, "output", [])):

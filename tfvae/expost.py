@@ -96,10 +96,10 @@ def fit_prior(
             "Expected `learning_rate` to be a positive number. "
             f"Received: learning_rate={learning_rate!r}."
         )
-    if type(vae) is not VAE:
+    if not vae.takes_another_prior:
         raise TypeError(
-            "Expected a tfvae.VAE, whose prior can be fitted after training. Received: a "
-            f"{type(vae).__name__}."
+            "Expected a model whose prior can be fitted after training. Received: a "
+            f"{type(vae).__name__}, whose latents are not one group that a prior is put to."
         )
     if not intake.is_indexed(x):
         raise TypeError(
@@ -117,7 +117,8 @@ def fit_prior(
         fitted = Codebook(copies["posterior"], learn=True)
     objective = vae.objective if fitted.has_density else Reconstruction()
     # Built before the fit: a prior that does not fit the slots is refused at once.
-    new = VAE(**copies, prior=fitted, objective=objective, seed=vae.seed, name=vae.name)
+    slots = {**copies, "prior": fitted, "objective": objective}
+    new = type(vae)(**slots, seed=vae.seed, name=vae.name, **vae.own_config)
     for model in (vae, new):
         model.check_condition(examples, "vae.fit_prior(x, condition=c)")
     draws, conditions = _draws(vae, examples, seed)

@@ -187,10 +187,11 @@ def xla_pays(*networks: keras.layers.Layer) -> bool:
 
     On CPU it does for dense networks (1.3 to 2 times) and hurts badly where there are
     convolutions (some 70 times) or recurrent cells, or where a layer says so. On GPU it does
-    throughout.
+    throughout, but for recurrent layers, whose cuDNN kernels it does not have.
     """
+    layers = [layer for network in networks for layer in network._flatten_layers()]
     if tf.config.get_visible_devices("GPU"):
-        return True
+        return all(getattr(layer, "supports_jit", True) for layer in layers)
     slow = tuple(
         cls
         for name in dir(keras.layers)
@@ -198,7 +199,5 @@ def xla_pays(*networks: keras.layers.Layer) -> bool:
         and ("Conv" in name or cls is keras.layers.RNN)
     )
     return not any(
-        isinstance(layer, slow) or getattr(layer, "slow_under_xla", False)
-        for network in networks
-        for layer in network._flatten_layers()
+        isinstance(layer, slow) or getattr(layer, "slow_under_xla", False) for layer in layers
     )

@@ -408,6 +408,18 @@ class VAE(Generative, TraceModel):
             lines.append(f" {'KL':<11}{'in closed form' if exact else 'by Monte Carlo'}")
         return lines
 
+    takes_another_prior = True
+    """Whether :func:`tfvae.expost.fit_prior` can put another prior in its place."""
+
+    @property
+    def own_config(self) -> dict[str, Any]:
+        """What the constructor of a family takes beyond these slots, as it can be saved."""
+        return {}
+
+    def values_per_example(self, x: Any) -> float:
+        """Return how many values an example has on average: what bits are counted by."""
+        return math.prod(self.data_shape)
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, serialised by Keras."""
         # The prior last: Keras marks an object as shared only in what it wrote of it at this level
@@ -420,6 +432,7 @@ class VAE(Generative, TraceModel):
             "name": self.name,
             # Under mixed_float16 the policy decides what the optimizer's state looks like.
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            **self.own_config,
         }
 
     @classmethod

@@ -57,7 +57,7 @@ def build(config: RunConfig, dataset: Dataset) -> tfvae.VAE:
     """Build and compile a run's model, and check that the data fits it.
 
     Raises:
-        ValueError: for options or data that do not fit.
+        ValueError: for options or data that do not fit, RunError among them.
     """
     startup.import_tensorflow()
     from tfvae import intake, optimizers, zoo
@@ -66,6 +66,13 @@ def build(config: RunConfig, dataset: Dataset) -> tfvae.VAE:
     arguments = dict(config.options)
     if "seed" in zoo.parameters(function):
         arguments["seed"] = config.seed
+    if "vocabulary" in zoo.parameters(function):
+        if not dataset.vocabulary:
+            raise RunError(
+                f"Expected data that are text for the model {config.model}. Received: "
+                f"{dataset.name}, which is none. Pass --data grammar, or a .txt file."
+            )
+        arguments["vocabulary"] = dataset.vocabulary
     with _policy(config.precision):
         model = function(dataset.train.shape, **arguments)
         for name in ("train", "validation", "test"):
@@ -117,10 +124,10 @@ def load_data(config: RunConfig) -> Dataset:
     Raises:
         DataError: if it cannot be read, or is not that of the fingerprint.
     """
-    from tfvae import data
+    from tfvae import data, sources
 
     validation = config.validation
-    if config.data in data.sources() and config.data != "digits":
+    if config.data in set(data.sources()) - set(sources.EMBEDDED):
         startup.import_tensorflow()  # Keras fetches these
     dataset = data.load(
         config.data,

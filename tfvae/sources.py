@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from tfvae.text import corpus
+
 Array = npt.NDArray[Any]
 OnCorrupt = Literal["raise", "skip"]
 
@@ -23,6 +25,7 @@ TEST_SEED = 20131220
 """Of the held-out test set. It must not move with the user's seed: results of different seeds
 would be measured on different examples, and could have been trained on each other's."""
 
+EMBEDDED = ("digits", "grammar")
 _KERAS = ("mnist", "fashion_mnist", "cifar10")
 _DIGITS_TEST = 360
 _DOWNLOAD_TIMEOUT = 30.0
@@ -37,33 +40,44 @@ def sources() -> tuple[str, ...]:
 
     Example:
         >>> sources()
-        ('digits', 'mnist', 'fashion_mnist', 'cifar10')
+        ('digits', 'grammar', 'mnist', 'fashion_mnist', 'cifar10')
     """
-    return ("digits", *_KERAS)
+    return (*EMBEDDED, *_KERAS)
 
 
-def read(source: str | os.PathLike[str], *, mapped: bool = False) -> tuple[str, dict[str, Array]]:
-    """Name and arrays of a source, as they are.
+def read(
+    source: str | os.PathLike[str], *, mapped: bool = False, on_corrupt: OnCorrupt = "raise"
+) -> tuple[str, dict[str, Array]]:
+    """Name and arrays of a source, as they are; of text also its ``vocabulary``.
 
     Args:
         source: A name or a path.
         mapped: Whether to leave the array of an .npy file on disk until it is used.
+        on_corrupt: Whether sentences that are too long are skipped.
     """
     text = os.fspath(source)
     if text == "digits":
         return text, _read_digits()
+    if text == "grammar":
+        return text, _tokens(corpus.generated())
     if text in _KERAS:
         return text, _read_keras(text)
     path = Path(text).expanduser()
     if path.suffix.lower() in (".npz", ".npy"):
         return path.stem, _read_file(path, mapped)
+    if path.suffix.lower() == ".txt":
+        return path.stem, _read_text(path, on_corrupt)
     if isinstance(source, os.PathLike) or path.exists() or len(path.parts) > 1:
         raise DataError(
-            f"Expected a folder, or a file that ends in .npz or .npy. Received: {text}; save "
+            f"Expected a folder, or a file that ends in .npz, .npy or .txt. Received: {text}; save "
             "arrays with numpy.savez(path, x_train=..., x_test=...)."
         )
     near = difflib.get_close_matches(text.lower().replace("-", "_"), sources(), n=1)
-    fix = f"did you mean {near[0]!r}?" if near else "or is it a file? Give its .npz or .npy path."
+    fix = (
+        f"did you mean {near[0]!r}?"
+        if near
+        else "or is it a file? Give its .npz, .npy or .txt path."
+    )
     raise DataError(
         f"Expected source to be one of {', '.join(sources())}, or a path. Received: "
         f"source={text!r}; {fix}"
@@ -79,6 +93,18 @@ def _read_digits() -> dict[str, Array]:
     x, y = x[order].astype(np.uint8).reshape(-1, 8, 8, 1), y[order]
     cut = len(x) - _DIGITS_TEST
     return {"x_train": x[:cut], "y_train": y[:cut], "x_test": x[cut:], "y_test": y[cut:]}
+
+
+def _read_text(path: Path, on_corrupt: OnCorrupt) -> dict[str, Array]:
+    try:
+        return _tokens(corpus.read(path, on_long=on_corrupt))
+    except (OSError, ValueError) as error:
+        raise DataError(str(error)) from error
+
+
+def _tokens(text: corpus.Corpus) -> dict[str, Array]:
+    words = np.array(text.tokeniser.vocabulary)
+    return {"x_train": text.train, "x_test": text.test, "vocabulary": words}
 
 
 def _read_keras(name: str) -> dict[str, Array]:

@@ -1,4 +1,9 @@
 from .hierarchical import HierarchicalVAE as HierarchicalVAE
 from .ladder import ladder_encoder as ladder_encoder
+from .recurrent import RecurrentDecoder as RecurrentDecoder
+from .recurrent import recurrent_encoder as recurrent_encoder
 from .semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
+from .sentence import Sentences as Sentences
+from .sentence import SentenceVAE as SentenceVAE
 from .supervised import SupervisedVAE as SupervisedVAE
+from .tokens import Tokens as Tokens

@@ -94,6 +94,8 @@ class HierarchicalVAE(Chain, VAE):
         arXiv:1602.02282.
     """
 
+    takes_another_prior = False
+
     def __init__(
         self,
         encoder: keras.Model,

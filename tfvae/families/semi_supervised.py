@@ -122,6 +122,7 @@ class SemiSupervisedVAE(VAE):
     """
 
     missing_label = UNLABELLED
+    takes_another_prior = False
 
     def __init__(
         self,
@@ -306,10 +307,10 @@ class SemiSupervisedVAE(VAE):
             counted = counted if used is None else counted * tf.cast(used, tf.float32)
         self._accuracy.update_state(tf.cast(trace.right, tf.float32), sample_weight=counted)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, serialised by Keras."""
-        classifier = keras.saving.serialize_keras_object(self.classifier)
-        return super().get_config() | {"classifier": classifier}
+    @property
+    def own_config(self) -> dict[str, Any]:
+        """The classifier, as it can be saved."""
+        return {"classifier": keras.saving.serialize_keras_object(self.classifier)}
 
 
 def _check_objective(objective: Objective) -> None:

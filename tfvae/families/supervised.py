@@ -54,6 +54,8 @@ class SupervisedVAE(VAE):
         output representation using deep conditional generative models, NeurIPS.
     """
 
+    takes_another_prior = False
+
     def __init__(
         self, encoder: keras.Model, decoder: keras.Model, *, name: str = "supervised", **slots: Any
     ) -> None:

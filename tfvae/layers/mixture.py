@@ -143,9 +143,6 @@ def check_components(components: int) -> None:
 def choose(uniform: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Return the component where the cumulative weights pass `uniform`, as a one-hot vector.
 
-    The uniform is scaled by the very total that was summed up. It stays below it, so that the
-    last component is never chosen for want of a rounding error.
-
     Args:
         uniform: values in (0, 1), [...].
         logits: unnormalised log-weights, [..., K].
@@ -159,11 +156,19 @@ def choose(uniform: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         array([[1., 0., 0.],
                [0., 1., 0.]], dtype=float32)
     """
+    return tf.one_hot(choose_index(uniform, logits), logits.shape[-1], dtype=logits.dtype)
+
+
+def choose_index(uniform: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return the index of what :func:`choose` picks, int32 [...].
+
+    The uniform is scaled by the very total that was summed up. It stays below it, so that the
+    last component is never chosen for want of a rounding error.
+    """
     weights = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
     cumulative = tf.cumsum(weights, axis=-1)
     passed = cumulative[..., :-1] <= uniform[..., tf.newaxis] * cumulative[..., -1:]
-    index = tf.reduce_sum(tf.cast(passed, tf.int32), axis=-1)
-    return tf.one_hot(index, logits.shape[-1], dtype=logits.dtype)
+    return tf.reduce_sum(tf.cast(passed, tf.int32), axis=-1)
 
 
 def split_noise(

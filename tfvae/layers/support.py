@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tfvae.text.tokeniser import EOS, PAD
+
 _PART = 1 << 16  # values
 
 
@@ -27,7 +29,7 @@ class Support:
         kind: ``"interval"`` has lengths, ``"integers"`` counts points, ``"simplex"`` holds last
             axes that are positive and sum to 1, ``"one-hot"`` its corners, ``"sphere"`` last axes
             of unit length, ``"codes"`` the rows of a codebook, ``"levels"`` evenly spaced values
-            such as the grey levels of an image.
+            such as the grey levels of an image, ``"tokens"`` last axes that are sentences.
         open: whether the end points are left out.
         moving: draws lie in a smaller interval, whose ends the network sets.
         points: how many ``"levels"`` there are.
@@ -43,9 +45,9 @@ class Support:
     value: str
     low: float = -math.inf
     high: float = math.inf
-    kind: Literal["interval", "integers", "simplex", "one-hot", "sphere", "codes", "levels"] = (
-        "interval"
-    )
+    kind: Literal[
+        "interval", "integers", "simplex", "one-hot", "sphere", "codes", "levels", "tokens"
+    ] = "interval"
     open: bool = False
     moving: bool = False
     points: int = 0
@@ -79,10 +81,19 @@ class Support:
         value = f"the {points} levels 0, 1/{points - 1}, ..., 1"
         return cls(value, 0.0, 1.0, "levels", points=points)
 
+    @classmethod
+    def tokens(cls, vocabulary: int) -> Support:
+        """Return rows of tokens below `vocabulary`, up to an <eos>, and <pad> after it."""
+        value = (
+            f"rows of tokens from {EOS} to {vocabulary - 1}, up to the first {EOS} (<eos>), with "
+            f"{PAD} (<pad>) after it"
+        )
+        return cls(value, float(PAD), float(vocabulary - 1), "tokens")
+
     @property
     def discrete(self) -> bool:
         """Whether the base measure counts points."""
-        return self.kind in ("integers", "one-hot", "codes", "levels")
+        return self.kind in ("integers", "one-hot", "codes", "levels", "tokens")
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -117,8 +128,12 @@ class Support:
             inside &= (array > self.low) & (array < self.high)
         else:
             inside &= (array >= self.low) & (array <= self.high)
-        if self.kind in ("integers", "one-hot"):
+        if self.kind in ("integers", "one-hot", "tokens"):
             inside &= np.rint(array) == array
+        if self.kind == "tokens":
+            ends = array == EOS
+            ended = np.cumsum(ends, axis=-1) - ends > 0
+            inside &= np.where(ended, array == PAD, array >= EOS)
         if self.kind == "levels":
             steps = np.where(inside, array, 0.0).astype(np.float64) * (self.points - 1)
             # Of a step, and what rounding to float32 can move a value by.

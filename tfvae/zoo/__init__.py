@@ -53,6 +53,7 @@ from tfvae.zoo.posteriors import logistic_vae as logistic_vae
 from tfvae.zoo.priors import flow_prior_vae as flow_prior_vae
 from tfvae.zoo.priors import mixture_prior_vae as mixture_prior_vae
 from tfvae.zoo.priors import vamp_vae as vamp_vae
+from tfvae.zoo.sentences import sentence_vae as sentence_vae
 
 _ORDER = ("base", "disentangling", "bounds", "priors", "posteriors", "flows", "discrete")
 """Modules in the order in which their models are listed; others follow."""
