@@ -1,14 +1,19 @@
 from . import adapters as adapters
+from . import charts as charts
 from . import checkpoints as checkpoints
 from . import cluster as cluster
 from . import convert as convert
 from . import corruptions as corruptions
 from . import data as data
 from . import devices as devices
+from . import estimator_study as estimator_study
 from . import evaluate as evaluate
 from . import export as export
 from . import expost as expost
 from . import families as families
+from . import features as features
+from . import gradients as gradients
+from . import latent_study as latent_study
 from . import layers as layers
 from . import loop as loop
 from . import networks as networks
@@ -16,6 +21,7 @@ from . import objectives as objectives
 from . import optimizers as optimizers
 from . import plots as plots
 from . import priors as priors
+from . import probes as probes
 from . import random as random
 from . import records as records
 from . import runs as runs

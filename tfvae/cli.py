@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,12 +17,11 @@ from tfvae import cli_support as support
 from tfvae import options, zoo
 from tfvae.cli_data import data
 from tfvae.cli_export import export, generate, verify
+from tfvae.cli_probe import probe
 from tfvae.cli_serving import serve_config
+from tfvae.cli_study import study
 from tfvae.cli_train import train
 from tfvae.runs import EVALUATION, Run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _COUNT = click.IntRange(min=1)
 _SEED = click.IntRange(min=0)
@@ -86,20 +85,11 @@ def evaluate(
         "latent_units": [variance.size for variance in active.variances],
     }
     document = {"run": str(loaded.path), "epochs": loaded.epochs, "seed": seed, **result}
-    _record(loaded.path / EVALUATION, document)
+    support.record(loaded.path / EVALUATION, document)
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
         _print_evaluation(loaded, document)
-
-
-def _record(path: Path, document: dict[str, Any]) -> None:
-    from tfvae import files
-
-    try:
-        files.replace_json(path, document)
-    except OSError as error:  # someone else's run may be read-only: the figures still matter
-        click.echo(f"Warning: could not write {path}: {error.strerror}", err=True)
 
 
 def _print_evaluation(run: Run, result: dict[str, Any]) -> None:
@@ -149,7 +139,7 @@ def models() -> None:
     support.console().print(table)
 
 
-for _command in (export, verify, generate, serve_config, data):
+for _command in (probe, study, export, verify, generate, serve_config, data):
     cli.add_command(_command)
 
 

@@ -276,6 +276,16 @@ def picture(path: str) -> str:
     return path
 
 
+def record(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON file into a run folder, or warn that it cannot be."""
+    from tfvae import files
+
+    try:
+        files.replace_json(path, document)
+    except OSError as error:  # someone else's run may be read-only: the figures still matter
+        click.echo(f"Warning: could not write {path}: {error.strerror}", err=True)
+
+
 def condition(text: str | None, classes: Sequence[str] = ()) -> Any:
     """Read a condition for all rows: a class by its name or number, or numbers with commas.
 

@@ -10,7 +10,7 @@ import click
 from tfvae import cli_support as support
 from tfvae.cli_sweep import train_all
 from tfvae.devices import PRECISIONS
-from tfvae.run_config import PRIORS, SCHEDULES, SLOTS
+from tfvae.run_config import OPTIMIZERS, PRIORS, SCHEDULES, SLOTS
 from tfvae.runs import Run, RunConfig, RunError, check_target
 from tfvae.runs import resume as resume_run
 from tfvae.runs import train as train_run
@@ -54,7 +54,10 @@ _SEED = click.IntRange(min=0)
 )
 @support.setting("epochs", _COUNT, "Passes over the data.", _DEFAULTS["epochs"])
 @support.setting("batch-size", _COUNT, "Examples in a step.", _DEFAULTS["batch_size"])
-@support.setting("learning-rate", float, "Of the optimizer, Adam.", _DEFAULTS["learning_rate"])
+@support.setting(
+    "optimizer", click.Choice(OPTIMIZERS), "What takes the steps.", _DEFAULTS["optimizer"]
+)
+@support.setting("learning-rate", float, "Of the optimizer.", _DEFAULTS["learning_rate"])
 @support.setting(
     "schedule",
     click.Choice(SCHEDULES),

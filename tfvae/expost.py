@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfvae import intake, layers, networks, random
 from tfvae.checks import fitting_priors
 from tfvae.data import Examples
+from tfvae.features import twin
 from tfvae.layers.support import Support
 from tfvae.model import VAE
 from tfvae.objectives import Reconstruction, check_choice
@@ -112,7 +113,7 @@ def fit_prior(
         raise ValueError(
             f"Expected a prior with a density to fit. Received: {type(fitted).__name__}."
         )
-    copies = {name: _copy(getattr(vae, name)) for name in _KEPT}
+    copies = {name: twin(getattr(vae, name)) for name in _KEPT}
     if isinstance(fitted, Codebook):  # its codes are the new posterior's, and not a copy of these
         fitted = Codebook(copies["posterior"], learn=True)
     objective = vae.objective if fitted.has_density else Reconstruction()
@@ -151,20 +152,13 @@ def fit_prior(
 _KEPT = ("encoder", "decoder", "posterior", "likelihood")
 
 
-def _copy(part: Any) -> Any:
-    config = keras.saving.serialize_keras_object(part)
-    twin = keras.saving.deserialize_keras_object(config)
-    twin.set_weights(part.get_weights())
-    return twin
-
-
 def _start(vae: VAE, prior: Prior | str, seed: int) -> Prior:
     """Return an unfitted prior from its name, or a copy of one that is given."""
     shape = vae.latent_shape
     if isinstance(prior, Codebook):
         prior = Codebook(prior.quantizer, learn=True)
     if isinstance(prior, Prior):
-        copied: Prior = _copy(prior)
+        copied: Prior = twin(prior)
         if not copied.trainable_variables:
             raise ValueError(
                 "Expected a `prior` with something to learn. "

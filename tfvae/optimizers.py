@@ -1,4 +1,4 @@
-"""The optimizer of a run: Adam, with what its configuration asks for."""
+"""The optimizer of a run: Adam or Adagrad, with what its configuration asks for."""
 
 from __future__ import annotations
 
@@ -75,6 +75,51 @@ def adam(
     References:
         Kingma and Ba (2015), Adam, arXiv:1412.6980. Loshchilov and Hutter (2017), arXiv:1608.03983.
     """
+    return keras.optimizers.Adam(
+        **_options(learning_rate, steps, schedule, warmup, clip_norm, ema, accumulate)
+    )
+
+
+def adagrad(
+    learning_rate: float,
+    *,
+    steps: int,
+    schedule: str = "constant",
+    warmup: int = 0,
+    clip_norm: float | None = None,
+    ema: float | None = None,
+    accumulate: int = 1,
+) -> keras.optimizers.Optimizer:
+    """Return Adagrad, with which Kingma and Welling trained the first VAEs.
+
+    Args:
+        learning_rate: the largest; each weight's own falls with the squares of its gradients.
+        steps: as of :func:`adam`.
+        schedule: as of :func:`adam`.
+        warmup: as of :func:`adam`.
+        clip_norm: as of :func:`adam`.
+        ema: as of :func:`adam`.
+        accumulate: as of :func:`adam`.
+
+    References:
+        Duchi, Hazan and Singer (2011), Adaptive subgradient methods for online learning and
+        stochastic optimization, JMLR 12.
+    """
+    return keras.optimizers.Adagrad(
+        **_options(learning_rate, steps, schedule, warmup, clip_norm, ema, accumulate)
+    )
+
+
+def _options(
+    learning_rate: float,
+    steps: int,
+    schedule: str,
+    warmup: int,
+    clip_norm: float | None,
+    ema: float | None,
+    accumulate: int,
+) -> dict[str, Any]:
+    """Return what all of Keras's optimizers take."""
     schedules = keras.optimizers.schedules
     rate: Any = learning_rate
     if schedule == "cosine":
@@ -84,9 +129,9 @@ def adam(
     if warmup:
         rate = Warmup(rate, warmup)
     averages = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
-    return keras.optimizers.Adam(
-        rate,
-        global_clipnorm=clip_norm,
-        gradient_accumulation_steps=accumulate if accumulate > 1 else None,
+    return {
+        "learning_rate": rate,
+        "global_clipnorm": clip_norm,
+        "gradient_accumulation_steps": accumulate if accumulate > 1 else None,
         **averages,
-    )
+    }

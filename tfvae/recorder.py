@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 ENVIRONMENT, STATUS = "environment.json", "status.json"
 HISTORY, TABLE, MODEL = "history.json", "history.csv", "model.keras"
-EVALUATION = "evaluation.json"
+EVALUATION, PROBE = "evaluation.json", "probe.json"
 CHECKPOINTS, TENSORBOARD, BEST = "checkpoints", "tensorboard", "best.npz"
-FILES = (CONFIG, ENVIRONMENT, STATUS, HISTORY, TABLE, MODEL, EVALUATION)
+FILES = (CONFIG, ENVIRONMENT, STATUS, HISTORY, TABLE, MODEL, EVALUATION, PROBE)
 FOLDERS = (CHECKPOINTS, TENSORBOARD)
 
 # Saving may take this share of the time; of epochs that are shorter, some are not saved but held
@@ -100,7 +100,7 @@ class Recorder:
             "parameters": _parameters(self.model),
         }
         # A folder is a run once it has a configuration: it is removed first and written last.
-        for name in (CONFIG, EVALUATION):
+        for name in (CONFIG, EVALUATION, PROBE):
             (self.folder / name).unlink(missing_ok=True)
         for name in FOLDERS:
             shutil.rmtree(self.folder / name, ignore_errors=True)

@@ -17,6 +17,8 @@ from tfvae.export.errors import did_you_mean
 CONFIG = "config.json"
 PRIORS = ("none", "mixture", "flow", "normal", "vae")
 """What can be fitted after training; all but the first are families of `tfvae.expost`."""
+OPTIMIZERS = ("adam", "adagrad")
+"""Functions of `tfvae.optimizers`."""
 SCHEDULES = ("constant", "cosine", "linear")
 """How the learning rate falls."""
 WEIGHTS = ("last", "best", "ema")
@@ -43,7 +45,8 @@ class RunConfig:
         validation: how much of the training data to hold out: a fraction, a count, or 0.
         epochs: passes over the data.
         batch_size: examples in a step.
-        learning_rate: Adam's, the largest.
+        optimizer: ``"adam"`` or ``"adagrad"``.
+        learning_rate: the largest.
         schedule: how it falls to 0 over the training: ``"constant"`` (it does not), ``"cosine"``
             or ``"linear"``.
         warmup: steps in which it rises to the largest.
@@ -80,6 +83,7 @@ class RunConfig:
     validation: float = 0
     epochs: int = 20
     batch_size: int = 128
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     schedule: str = "constant"
     warmup: int = 0
@@ -104,6 +108,7 @@ class RunConfig:
         _check(self, "skip_corrupt", isinstance(self.skip_corrupt, bool), "true or false")
         for name, known in (
             ("binarize", get_args(Binarize)),
+            ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
             ("nonfinite", ("stop", "skip")),
             ("precision", PRECISIONS),

@@ -84,7 +84,7 @@ def build(config: RunConfig, dataset: Dataset) -> tfvae.VAE:
             for layer in model.slot_layers(slot):
                 layer.trainable = False
         model.compile(
-            optimizers.adam(
+            getattr(optimizers, config.optimizer)(
                 config.learning_rate,
                 steps=config.epochs * steps_per_epoch(config, dataset),
                 schedule=config.schedule,

@@ -37,6 +37,7 @@ from tfvae.recorder import (
     EVALUATION,
     HISTORY,
     MODEL,
+    PROBE,
     STATUS,
     TENSORBOARD,
     Interrupted,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVALUATION",
+    "PROBE",
     "Interrupted",
     "Run",
     "RunConfig",

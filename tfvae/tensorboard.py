@@ -14,15 +14,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae import files, plots
+from tfvae import features, files, plots
 from tfvae.data import Examples
-from tfvae.generation import check_request, in_batches
+from tfvae.generation import check_request
 from tfvae.model import VAE
 from tfvae.step import check_count
 
 __all__ = ["TensorBoard"]
 
-_BATCH = 1024
 _SPRITE = 8192  # pixels a side, the most that the projector takes
 
 
@@ -183,12 +182,7 @@ def _project(model: VAE, examples: Examples, folder: Path) -> None:
     from tensorboard.plugins import projector
 
     values = examples.values()
-
-    def codes(x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor]:
-        return (model.code(x, condition=condition),)
-
-    (means,) = in_batches(codes, _BATCH, values, _conditions(model, examples))
-    z = np.asarray(means).reshape(len(values), -1)
+    z = features.means(model, values, _conditions(model, examples))
     config = projector.ProjectorConfig()
     latents = config.embeddings.add()
     latents.tensor_name = "latents"
