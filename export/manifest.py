@@ -188,6 +188,8 @@ class Manifest:
         test_vectors: the ``.npz`` of inputs and of outputs recorded from Keras.
         classes: names of the classes that an integer ``condition`` picks among.
         calibration: the thresholds of anomaly detection, or None.
+        weight_seed: the seed of the draw of weights that this is, of a model with Bayesian layers;
+            None for their means, and for all other models.
         verification: the checks that were passed before it was published.
         files: the fingerprint of every other file, by path relative to the version folder.
     """
@@ -201,6 +203,7 @@ class Manifest:
     test_vectors: str
     classes: tuple[str, ...] = ()
     calibration: Calibration | None = None
+    weight_seed: int | None = None
     verification: tuple[Check, ...] = ()
     files: dict[str, FileRecord] = dataclasses.field(default_factory=dict)
 

@@ -28,6 +28,7 @@ from .preparation import (
     generative,
     prepared,
     variants_of,
+    with_plain_weights,
 )
 from .processing import Processing
 from .publish import check_keep, check_target, prune, publish
@@ -61,6 +62,7 @@ def export(
     false_alarm_rates: Iterable[float] | None = None,
     precision: str | None = None,
     quantize: str | None = None,
+    weight_seed: int | None = None,
     keep: int | None = None,
 ) -> Path:
     """Publish a model as the next version of a model folder, verified, or not at all.
@@ -89,6 +91,8 @@ def export(
             are examples enough.
         precision: ``"float16"`` adds ONNX files in half precision, with a tolerance of their own.
         quantize: ``"int8"`` adds ONNX files with quantised matrix products, likewise.
+        weight_seed: of a model with Bayesian layers, the seed of the draw of weights that is
+            exported, :func:`tfvae.bayesian.draw`; by default their means are.
         keep: how many versions stay; older ones are removed once this one is in place.
 
     Returns:
@@ -111,7 +115,7 @@ def export(
     """
     folder = check_target(path)
     check_keep(keep)
-    source = generative(model, prior, likelihood)
+    source = with_plain_weights(generative(model, prior, likelihood), weight_seed)
     check_model(source)
     variants = variants_of(precision, quantize)
     if processing is None:
@@ -136,6 +140,7 @@ def export(
             test_vectors=_TEST_VECTORS,
             classes=tuple(subject.processing.classes),
             calibration=calibrated,
+            weight_seed=weight_seed,
         )
         manifest.write(staged)
         checks = _verified(source, staged, examine)

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfvae.bayesian.conversion import bayesian_layers, draw, mean
 from tfvae.generator import Generator
 from tfvae.layers.base import DistributionLayer
 from tfvae.model import VAE
@@ -59,6 +60,25 @@ def generative(
             "Begin it with keras.Input(shape), and train it or load its weights."
         )
     return Generator(model, likelihood, prior)
+
+
+def with_plain_weights(model: VAE | Generator, seed: int | None) -> VAE | Generator:
+    """Return a model without Bayesian layers: with one draw of their weights, or with the means.
+
+    Raises:
+        ExportError: for a seed that is no 64-bit integer, or of a model without such layers.
+    """
+    bayesian = bool(bayesian_layers(model))
+    if seed is None:
+        return mean(model) if bayesian else model
+    if not bayesian or isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        received = f"weight_seed={seed!r}" if bayesian else "one whose layers have no posterior"
+        raise ExportError(
+            "Expected `weight_seed` to be an integer, for a model with Bayesian layers. "
+            f"Received: {received}."
+        )
+    drawn: VAE | Generator = draw(model, int(seed))
+    return drawn
 
 
 def prepared(

@@ -22,7 +22,7 @@ import tfvae
 from tfvae import cluster, replicas
 from tfvae.data import Examples
 from tfvae.feeds import Feed
-from tfvae.objectives import IWAE
+from tfvae.objectives import ELBO, IWAE
 
 optimizers = keras.optimizers
 SHAPE = (6, 5)
@@ -45,6 +45,16 @@ def pipeline(count: int) -> tf.data.Dataset:
 
 def vae(**options: Any) -> tfvae.VAE:
     return tfvae.zoo.vae(SHAPE, 2, hidden=(8,), **options)
+
+
+def weights_drawn() -> tfvae.VAE:
+    """A model whose weights are drawn in both ways, for two posterior samples of each example."""
+    plain, convert = vae(), tfvae.bayesian.to_bayesian
+    return vae(
+        encoder=convert(plain.encoder, estimator="local", initial_scale=0.1),
+        decoder=convert(plain.decoder, estimator="flipout", initial_scale=0.1),
+        objective=ELBO(samples=2),
+    )
 
 
 def normalised(*, synchronized: bool) -> tfvae.VAE:
@@ -124,6 +134,7 @@ CASES = {
         data=lambda: binary(67),
         evaluate=True,
     ),
+    "bayesian": Case(model=weights_drawn, data=lambda: binary(67), evaluate=True),
     "conv": Case(
         model=lambda: tfvae.zoo.vae((8, 8, 1), 2, network="conv", filters=(2, 2), hidden=(4,)),
         data=lambda: np.kron(binary(65), np.ones((2, 2)))[:, 2:10, 2:, None].astype("float32"),

@@ -19,7 +19,8 @@ import tfvae
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Runs alone in a fresh process, and is no module to import.
 PACKAGES = (
-    "layers", "priors", "objectives", "records", "text", "families", "zoo", "export", "export.onnx",
+    "layers", "priors", "objectives", "bayesian", "records", "text", "families", "zoo", "export",
+    "export.onnx",
 )  # fmt: skip
 MODULES = [
     module.name

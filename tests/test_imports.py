@@ -12,15 +12,15 @@ from outside import ROOT
 import tfvae
 
 # From the ground up, as ARCHITECTURE.md draws it. Rooms inside a package (`layers`, `priors`,
-# `objectives`, `records`, `text`, `families`, `zoo`, `export`) see each other; a room of its own
-# package is a floor's neighbour only if it stands lower in this list.
+# `objectives`, `bayesian`, `records`, `text`, `families`, `zoo`, `export`) see each other; a room
+# of its own package is a floor's neighbour only if it stands lower in this list.
 FLOORS = [
     ["text"],
     ["random", "sources"],
     ["examples", "images", "layers", "plots", "probe_fits"],
     ["records", "priors", "trace", "networks", "adapters"],
     ["data", "objectives"],
-    ["conditions", "corruptions"],
+    ["bayesian", "conditions", "corruptions"],
     ["checks", "feeds", "generation", "intake"],
     ["loop", "replicas"],
     ["step", "generator"],
@@ -52,7 +52,9 @@ EXPORT = Path(tfvae.export.__path__[0])
 
 
 def files() -> Iterator[tuple[str, Path]]:
-    packages = ("layers", "priors", "objectives", "records", "text", "families", "zoo")
+    packages = (
+        "layers", "priors", "objectives", "bayesian", "records", "text", "families", "zoo",
+    )  # fmt: skip
     rooms = [path for package in packages for path in PACKAGE.glob(f"{package}/*.py")]
     for path in sorted([*PACKAGE.glob("*.py"), *rooms, *EXPORT.rglob("*.py")]):
         if path.is_relative_to(EXPORT):

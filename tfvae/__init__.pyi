@@ -1,4 +1,5 @@
 from . import adapters as adapters
+from . import bayesian as bayesian
 from . import charts as charts
 from . import checkpoints as checkpoints
 from . import cluster as cluster

@@ -57,6 +57,12 @@ cli.add_command(train)
 @click.option("--seed", type=_SEED, default=0, show_default=True)
 @click.option("--data", help="Where the data is now, if it has moved.")
 @support.weights
+@click.option(
+    "--weight-draws",
+    type=_COUNT,
+    help="Of a model with Bayesian layers: average p(x) over so many draws of their weights.  "
+    "[default: their means]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     run: str,
@@ -65,6 +71,7 @@ def evaluate(
     seed: int,
     data: str | None,
     weights: str,
+    weight_draws: int | None,
     as_json: bool,
 ) -> None:
     """Judge a RUN on its test set.
@@ -76,15 +83,16 @@ def evaluate(
     test = loaded.data(data).test
     test = test if limit is None else test.take(min(limit, len(test)))
     model = loaded.model(weights)
+    draws = {} if weight_draws is None else {"weight_draws": weight_draws}
     result = tfvae.evaluate.evaluate(
-        model, test, samples, seed, progress=sys.stderr.isatty()
+        model, test, samples, seed, progress=sys.stderr.isatty(), **draws
     )._asdict()
     active = tfvae.evaluate.active_units(model, test, seed=seed)
     result |= {
         "active_units": active.counts,
         "latent_units": [variance.size for variance in active.variances],
     }
-    document = {"run": str(loaded.path), "epochs": loaded.epochs, "seed": seed, **result}
+    document = {"run": str(loaded.path), "epochs": loaded.epochs, "seed": seed, **draws, **result}
     support.record(loaded.path / EVALUATION, document)
     if as_json:
         click.echo(json.dumps(document, indent=2))

@@ -47,6 +47,12 @@ _COUNT = click.IntRange(min=1)
     help="Add ONNX files with quantised matrix products.",
 )
 @support.weights
+@click.option(
+    "--weight-seed",
+    type=int,
+    help="Of a model with Bayesian layers: export the draw of their weights with this seed.  "
+    "[default: their means]",
+)
 @click.option("--keep", type=_COUNT, help="Remove all but this many of the newest versions.")
 def export(
     run: str,

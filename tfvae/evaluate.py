@@ -15,9 +15,11 @@ import tensorflow as tf
 
 from tfvae import intake, random
 from tfvae.active import ActiveUnits, active_units
+from tfvae.bayesian.conversion import mean, redraw
 from tfvae.loop import xla_pays
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
+from tfvae.step import check_count
 
 __all__ = ["ActiveUnits", "Evaluation", "active_units", "evaluate", "log_marginal"]
 
@@ -80,6 +82,7 @@ def log_marginal(
     condition: Any = None,
     batch_size: int = 64,
     progress: bool = False,
+    weight_draws: int = 0,
 ) -> npt.NDArray[np.floating[Any]]:
     r"""Return the importance weighted bound on log p(x) of each example, in nats.
 
@@ -96,18 +99,23 @@ def log_marginal(
         condition: for a conditional prior, one for each example; Examples bring theirs as y.
         batch_size: examples at a time.
         progress: show a progress bar.
+        weight_draws: of a model with Bayesian layers, K: the bound is then on log E[p(x|w)], the
+            logarithm of its mean over K draws of the weights, each with S samples. With 0 the
+            weights are their means.
 
     Returns:
         [N].
 
     Raises:
-        ValueError: for samples < 1, data that does not fit the model, or a model whose prior or
-            posterior has no density, for which there is no such bound.
+        ValueError: for samples < 1, draws of weights where no layer is Bayesian, data that does
+            not fit the model, or a model whose prior or posterior has no density, for which there
+            is no such bound.
 
     References:
         Burda, Grosse and Salakhutdinov (2016), arXiv:1509.00519.
     """
-    return _pass(vae, x, condition, samples, seed, batch_size, progress).log_marginal
+    options = (x, condition, samples, seed, batch_size, progress)
+    return _passes(vae, weight_draws, *options).log_marginal
 
 
 def evaluate(
@@ -119,12 +127,13 @@ def evaluate(
     condition: Any = None,
     batch_size: int = 64,
     progress: bool = False,
+    weight_draws: int = 0,
 ) -> Evaluation:
     """Return the log-marginal bound and the ELBO with its terms, from one set of samples.
 
     Args, limits and errors are those of :func:`log_marginal`.
     """
-    found = _pass(vae, x, condition, samples, seed, batch_size, progress)
+    found = _passes(vae, weight_draws, x, condition, samples, seed, batch_size, progress)
     marginal, log_likelihood, kl = found.log_marginal, found.log_likelihood, found.kl.sum(axis=-1)
     count = len(marginal)
     mean = float(marginal.mean())
@@ -141,8 +150,25 @@ def evaluate(
     )
 
 
+def _passes(
+    vae: VAE, weight_draws: int, x: Any, condition: Any, samples: int, seed: int, *options: Any
+) -> _Pass:
+    """Return what a pass does, of the means of the weights or over draws of them."""
+    if not weight_draws:
+        return _pass(vae, x, condition, samples, seed, *options)
+    check_count("weight_draws", weight_draws)
+    passes, twin = [], mean(vae)
+    for number in range(weight_draws):
+        key = random.fold(seed, number)
+        redraw(twin, vae, key)  # one model for all draws: its graph is compiled once
+        passes.append(_pass(twin, x, condition, samples, key, *options))
+    marginal, log_likelihood, kl, _ = (np.stack(each) for each in zip(*passes, strict=True))
+    bound = np.logaddexp.reduce(marginal, axis=0) - math.log(weight_draws)
+    return _Pass(bound, log_likelihood.mean(axis=0), kl.mean(axis=0), passes[0].size)
+
+
 def _pass(
-    vae: VAE, x: Any, condition: Any, samples: int, seed: int, batch_size: int, progress: bool
+    vae: VAE, x: Any, condition: Any, samples: int, seed: Any, batch_size: int, progress: bool
 ) -> _Pass:
     check_samples(samples)
     for slot, layer in (("posterior", vae.posterior), ("prior", vae.prior)):

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae import adapters, conditions, intake, layers, random  # noqa: F401, Keras finds what is imported
+from tfvae.bayesian.sampling import carried
 from tfvae.checks import check_conditions_agree, check_groups, check_network, check_slots
 from tfvae.corruptions import Corruption
 from tfvae.data import Examples
@@ -230,7 +231,7 @@ class VAE(Generative, TraceModel):
         return Trace(
             x=x if target is None else self.as_data(target),
             latents=(Latent(z, prior, posterior),),
-            decode=lambda draws: self.decode(draws[0], training, condition),
+            decode=carried(lambda draws: self.decode(draws[0], training, condition)),
             condition=condition,
             mask=mask,
             weight=weight,

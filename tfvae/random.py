@@ -28,7 +28,8 @@ import tensorflow as tf
 Noise = Literal["normal", "uniform", "coin"]
 
 # Streams keep the draws of one seed apart: two uses of a seed never share a word.
-LATENT, OBSERVATION, PRIOR, BINARIZE, SHUFFLE, TEST, POSTERIOR, CORRUPTION, WORDS = range(9)
+LATENT, OBSERVATION, PRIOR, BINARIZE, SHUFFLE, TEST, POSTERIOR, CORRUPTION = range(8)
+WORDS, WEIGHTS = 8, 9
 
 _LEVEL = 1 << 8  # between the same streams of two levels
 

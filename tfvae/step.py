@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -13,10 +14,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae import random, replicas
+from tfvae.bayesian.layers import layers_of
+from tfvae.bayesian.sampling import sampling
 from tfvae.corruptions import Corruption
 from tfvae.layers.base import DistributionLayer
 from tfvae.loop import Position, xla_pays
 from tfvae.objectives import Objective
+from tfvae.objectives.schedules import at
 from tfvae.replicas import Share
 from tfvae.trace import Trace
 
@@ -186,6 +190,8 @@ class StepModel(keras.Model):
         self._chunk = steps_per_execution
         self.nonfinite = nonfinite
         self.slot_rates = dict(slot_rates or {})
+        if layers_of(self) and all(metric.name != "weight_kl" for metric in self._terms):
+            self._terms.append(keras.metrics.Mean("weight_kl"))
         if nonfinite == "skip" and self._skipped is None:
             self._skipped = keras.metrics.Sum("skipped")
         super().compile(
@@ -281,6 +287,10 @@ class StepModel(keras.Model):
             data, share = replicas.never_empty(data)
         seed = random.fold(self.seed, tf.convert_to_tensor(self.step))
         batch = self._corrupted(self.unpack(data), seed, share)
+        with self._weights(batch, seed, share):
+            return self._step_on(batch, seed, share)
+
+    def _step_on(self, batch: Unpacked, seed: tf.Tensor, share: Share | None) -> tf.Tensor:
         variables = self.trainable_variables
         with tf.GradientTape() as tape:
             trace, loss = self._loss(batch, seed, share, training=True)
@@ -333,9 +343,21 @@ class StepModel(keras.Model):
         batch = self.unpack(data)
         seed = random.fold(self.seed, random.TEST, tf.convert_to_tensor(self._test_step))
         self._test_step.assign_add(1)
-        trace, loss = self._loss(batch, seed, share, training=False)
-        self._update_metrics(trace, loss, share)
+        with self._weights(batch, seed, share):
+            trace, loss = self._loss(batch, seed, share, training=False)
+            self._update_metrics(trace, loss, share)
         return tf.constant(True)
+
+    def _weights(
+        self, batch: Unpacked, seed: tf.Tensor, share: Share | None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Have Bayesian layers draw weights, where there are such layers."""
+        if not layers_of(self):
+            return contextlib.nullcontext()
+        first = tf.nest.flatten(batch.seen)[0]
+        count = first.shape[0] if first.shape[0] is not None else tf.shape(first)[0]
+        position = None if share is None else share.position
+        return sampling(seed, batch=count, samples=self.objective.samples, position=position)
 
     def _loss(
         self, batch: Unpacked, seed: tf.Tensor, share: Share | None, *, training: bool
@@ -351,12 +373,29 @@ class StepModel(keras.Model):
             training=training,
             position=None if share is None else share.position,
         )
+        layers = layers_of(self)
+        divergences = [tf.cast(layer.kl(), self.likelihood.compute_dtype) for layer in layers]
+        if layers:
+            trace = replace(trace, weight_kl=tf.add_n(divergences))
         loss = self.objective(trace)
         if batch.weight is not None:
             loss = loss * tf.cast(batch.weight, loss.dtype)
-        return trace, tf.add_n(
-            [tf.reduce_mean(loss), *(tf.cast(v, loss.dtype) for v in self.losses)]
-        )
+        terms = [tf.reduce_mean(loss), *(tf.cast(v, loss.dtype) for v in self.losses)]
+        if training:
+            # What is known of the weights is learned of all training data, and paid for once; on
+            # other data it is given.
+            for layer, kl in zip(layers, divergences, strict=True):
+                terms.append(at(layer.kl_weight, trace.step, kl) * kl / self._examples())
+        return trace, tf.add_n(terms)
+
+    def _examples(self) -> int:
+        if self.dataset_size is None:
+            raise ValueError(
+                "Expected a number of training examples, among which the KL of the weights of "
+                "Bayesian layers is shared out. Received: a stream, which does not say it. Give "
+                "it: fit(..., dataset_size=60_000)."
+            )
+        return self.dataset_size
 
     def _update_metrics(
         self, trace: Trace, loss: tf.Tensor, share: Share | None, good: tf.Tensor | None = None
@@ -386,13 +425,14 @@ class StepModel(keras.Model):
     def measured(self, trace: Trace) -> dict[str, tf.Tensor]:
         """Return what is reported of a pass, [B] each, by the names of the metrics."""
         log_likelihood = tf.reduce_mean(trace.log_likelihood, axis=0)
-        if not any(metric.name == "kl" for metric in self._terms):
-            return {"log_likelihood": log_likelihood}
-        return {
-            "elbo": log_likelihood - trace.kl,
-            "log_likelihood": log_likelihood,
-            "kl": trace.kl,
-        }
+        found = {"log_likelihood": log_likelihood}
+        if any(metric.name == "kl" for metric in self._terms):
+            found |= {"elbo": log_likelihood - trace.kl, "kl": trace.kl}
+        if trace.weight_kl is not None:
+            found["weight_kl"] = tf.fill(tf.shape(log_likelihood), trace.weight_kl)
+            if trace.training and "elbo" in found:
+                found["elbo"] -= trace.weight_kl / self._examples()
+        return found
 
     def logs(self, *, training: bool = True) -> dict[str, float]:
         """Return the metrics as numbers, summed over all replicas."""

@@ -116,6 +116,8 @@ class Trace:
         labelled: the share of labelled examples in the data set, or None where it is not known.
         relate: of groups that depend on each other's draws, returns the groups at draws that it
             is given; None where groups are independent.
+        weight_kl: KL of the posterior of Bayesian layers' weights from its prior, of all of them,
+            a scalar; None where there are none.
     """
 
     x: tf.Tensor
@@ -131,6 +133,7 @@ class Trace:
     log_label: tf.Tensor | None = None
     labelled: tf.Tensor | None = None
     relate: Callable[[tuple[tf.Tensor, ...]], tuple[Latent, ...]] | None = None
+    weight_kl: tf.Tensor | None = None
 
     @property
     def samples(self) -> int:

@@ -50,6 +50,8 @@ class TraceModel(StepModel):
     A family implements :meth:`trace` and sets ``likelihood`` and ``objective``.
     """
 
+    train_function: Any
+
     def check_condition(self, examples: Any, call: str) -> None:
         """Refuse examples without conditions where the model asks for them; `call` has them."""
 
@@ -75,6 +77,12 @@ class TraceModel(StepModel):
                 return
             self._functions["guarded"] = True
         self.train_function = guarded(self, self.train_function)
+
+    def _forget_train_function(self) -> None:
+        """Have what Keras calls for each step traced anew: the data's size is built into it."""
+        self.train_function = None
+        for key in ("guarded", self.train_batch):
+            self._functions.pop(key, None)
 
     def make_test_function(self, force: bool = False) -> Any:
         """Build what Keras calls for each step of an evaluation on a pipeline."""
@@ -161,7 +169,8 @@ class TraceModel(StepModel):
             validation_split: the last fraction of the arrays, kept for validation.
             validation_data: arrays, a tuple as in Keras, Examples, Records, or a dataset.
             shuffle: a new order every epoch.
-            **kwargs: Keras's other arguments.
+            **kwargs: Keras's other arguments; and `dataset_size`, the number of examples of a
+                stream, which Bayesian layers and the total correlation need.
 
         Returns:
             Keras's History.
@@ -205,7 +214,13 @@ class TraceModel(StepModel):
             )
         x, y, weight = self.arrange(x, y, options.pop("sample_weight", None))
         if not intake.is_indexed(x):
-            self.dataset_size, self.course = None, {}
+            size = options.pop("dataset_size", None)
+            if size is not None:
+                check_count("dataset_size", size)
+            if self._functions.setdefault("dataset_size", size) != size:
+                self._forget_train_function()
+                self._functions["dataset_size"] = size
+            self.dataset_size, self.course = size, {}
             callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
             return super().fit(
                 intake.checked_stream(self.likelihood, x),

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfvae import conditions, random
+from tfvae.bayesian.sampling import carried
 from tfvae.checks import check_groups, check_network, check_slots
 from tfvae.corruptions import Corruption
 from tfvae.families.chain import Chain
@@ -230,7 +231,7 @@ class HierarchicalVAE(Chain, VAE):
         return Trace(
             x=x if target is None else self.as_data(target),
             latents=self.groups(emitted, draw, training),
-            decode=lambda draws: self.decode(draws[0], training, condition),
+            decode=carried(lambda draws: self.decode(draws[0], training, condition)),
             condition=condition,
             mask=mask,
             weight=weight,

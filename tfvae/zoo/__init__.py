@@ -21,6 +21,7 @@ from tfvae.zoo.autoencoders import sparse_autoencoder as sparse_autoencoder
 from tfvae.zoo.base import NetworkOptions as NetworkOptions
 from tfvae.zoo.base import Options as Options
 from tfvae.zoo.base import vae as vae
+from tfvae.zoo.bayesian import bayesian_vae as bayesian_vae
 from tfvae.zoo.bounds import ciwae as ciwae
 from tfvae.zoo.bounds import iwae as iwae
 from tfvae.zoo.bounds import miwae as miwae
