@@ -44,6 +44,7 @@ class Calls:
         temperature: npt.ArrayLike = 1.0,
         condition: npt.ArrayLike | None = None,
         token_temperature: npt.ArrayLike | None = None,
+        length: npt.ArrayLike | None = None,
     ) -> Arrays:
         """Draw rows, each a function of its own seed, temperature and condition.
 
@@ -55,19 +56,20 @@ class Calls:
                 has names for its classes, those too.
             token_temperature: of a sentence VAE, what the logits of words are divided by, one
                 for all or [B].
+            length: of sequences: how many steps, one for all or [B]; all by default.
 
         Returns:
             ``z`` [B, *latent], of a hierarchy ``z_0``, ``z_1`` ...; ``mean`` [B, *data] and
             ``sample`` [B, *data]. Of a sentence VAE ``z`` and ``tokens``.
         """
         seeds = np.atleast_1d(np.asarray(seeds))
-        temperature = self._for_levels(temperature)
         given = self._repeated(
             "generate",
             seeds,
-            temperature=temperature,
+            temperature=self._for_levels(temperature),
             condition=condition,
             token_temperature=token_temperature,
+            length=length,
         )
         return self.run("generate", {"seed": seeds} | given)
 
@@ -94,30 +96,43 @@ class Calls:
         ends = self._repeated("interpolate", weight, x=x, other=other)
         return self.run("interpolate", {"weight": weight} | ends)
 
-    def encode(self, x: npt.ArrayLike, condition: npt.ArrayLike | None = None) -> Arrays:
+    def encode(
+        self,
+        x: npt.ArrayLike,
+        condition: npt.ArrayLike | None = None,
+        length: npt.ArrayLike | None = None,
+    ) -> Arrays:
         """Encode data.
 
         Args:
             x: data [B, *data].
             condition: as of :meth:`decode`.
+            length: as of :meth:`generate`.
 
         Returns:
             ``mean`` and ``stddev`` of q(z|x), each [B, *latent]; of a hierarchy ``mean_0``,
             ``stddev_0``, ``mean_1`` ...
         """
-        return self.run("encode", {"x": x} | self._repeated("encode", x, condition=condition))
+        given = self._repeated("encode", x, condition=condition, length=length)
+        return self.run("encode", {"x": x} | given)
 
-    def reconstruct(self, x: npt.ArrayLike, condition: npt.ArrayLike | None = None) -> Arrays:
+    def reconstruct(
+        self,
+        x: npt.ArrayLike,
+        condition: npt.ArrayLike | None = None,
+        length: npt.ArrayLike | None = None,
+    ) -> Arrays:
         """Encode data and decode them again.
 
         Args:
             x: data [B, *data].
             condition: as of :meth:`decode`.
+            length: as of :meth:`generate`.
 
         Returns:
             ``mean`` [B, *data] of p(x|z), at the mean of q(z|x).
         """
-        given = self._repeated("reconstruct", x, condition=condition)
+        given = self._repeated("reconstruct", x, condition=condition, length=length)
         return self.run("reconstruct", {"x": x} | given)
 
     def score(
@@ -125,6 +140,7 @@ class Calls:
         x: npt.ArrayLike,
         seeds: npt.ArrayLike | None = None,
         condition: npt.ArrayLike | None = None,
+        length: npt.ArrayLike | None = None,
     ) -> Arrays:
         """Say how likely data are, in nats.
 
@@ -132,13 +148,14 @@ class Calls:
             x: data [B, *data].
             seeds: integers [B] that the importance samples are drawn by; 0 to B - 1 by default.
             condition: of a conditional model, one for all or one for each row.
+            length: as of :meth:`generate`.
 
         Returns:
             ``elbo`` [B] and ``log_marginal`` [B], two lower bounds on log p(x). The second, of
             many importance samples, is the tighter one.
         """
         seeds = np.arange(_count(x)) if seeds is None else seeds
-        given = self._repeated("score", x, seed=seeds, condition=condition)
+        given = self._repeated("score", x, seed=seeds, condition=condition, length=length)
         return self.run("score", {"x": x} | given)
 
     def classify(self, x: npt.ArrayLike) -> Arrays:
@@ -158,6 +175,26 @@ class Calls:
         shapes = {spec.name: spec.shape for spec in record.inputs} if record else {}
         levels = shapes.get("temperature", ())[1:]
         return np.full(levels, temperature) if levels and not np.ndim(temperature) else temperature
+
+    def forecast(
+        self,
+        x: npt.ArrayLike,
+        seeds: npt.ArrayLike | None = None,
+        length: npt.ArrayLike | None = None,
+    ) -> Arrays:
+        """Go on with sequences after their last steps, each by its own seed.
+
+        Args:
+            x: sequences [B, T, *step].
+            seeds: integers [B]; 0 to B - 1 by default.
+            length: as of :meth:`generate`.
+
+        Returns:
+            ``mean`` and ``sample``, each [B, T, *step]: the steps that follow.
+        """
+        seeds = np.arange(_count(x)) if seeds is None else seeds
+        given = self._repeated("forecast", x, seed=seeds, length=length)
+        return self.run("forecast", {"x": x} | given)
 
     def _repeated(
         self, endpoint: str, rows: npt.ArrayLike, **given: Any

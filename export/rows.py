@@ -31,6 +31,11 @@ def seeds(count: int) -> npt.NDArray[np.int64]:
     return seed
 
 
+def temperatures(count: int, *levels: int) -> npt.NDArray[np.float32]:
+    """Return temperatures of rows, or of the levels of each: 1, one below, and none."""
+    return np.resize(np.array((1.0, 0.7, 0.0), np.float32), (count, *levels))
+
+
 def by_parts(layer: DistributionLayer) -> bool:
     """Whether a draw is picked among values, or components, that lie apart."""
     return layer.support.discrete or layer.choices > 0

@@ -19,12 +19,12 @@ from tfvae.families.tokens import past_end
 
 from .endpoint import Arrays, Definition, Entry, Values
 from .errors import ExportError
+from .flat import scored
 from .manifest import VOCABULARY, Tensor
+from .rows import seeds, temperatures
 from .subject import Subject
 
 _EDGE_LATENTS = (0.0, 3.0, -3.0)
-_EDGE_SEEDS = (0, -1, 2**63 - 1, -(2**63))
-_TEMPERATURES = (1.0, 0.7, 0.0)
 _TOKEN_TEMPERATURES = (1.0, 1.0, 0.5, 0.0, 2.0)
 
 
@@ -121,11 +121,9 @@ def _generate(subject: Subject) -> Definition:
         return {"z": z, "tokens": tokens}
 
     def examples(count: int) -> Arrays:
-        seed = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, count, endpoint=True)
-        seed[: len(_EDGE_SEEDS)] = _EDGE_SEEDS[:count]
         return {
-            "seed": seed,
-            "temperature": np.resize(np.array(_TEMPERATURES, np.float32), count),
+            "seed": seeds(count),
+            "temperature": temperatures(count),
             "token_temperature": np.resize(np.array(_TOKEN_TEMPERATURES, np.float32), count),
         }
 
@@ -233,15 +231,10 @@ def _score(subject: Subject) -> Definition:
         ),
         examples=lambda count: {
             "x": _data(subject, count),
-            "seed": np.resize(np.array(_EDGE_SEEDS), count),
+            "seed": seeds(count),
         },
         values={},
     )
-
-
-def _scored(subject: Subject) -> str:
-    obstacle = subject.score_obstacle()
-    return f"The endpoint 'score' is not defined. {obstacle}" if obstacle else ""
 
 
 def _drawn(subject: Subject) -> str:
@@ -307,5 +300,5 @@ ENDPOINTS: dict[str, Entry] = {
     "encode": Entry(_encode, _spread),
     "reconstruct": Entry(_reconstruct),
     "interpolate": Entry(_interpolate),
-    "score": Entry(_score, _scored, minimum_opset=18),
+    "score": Entry(_score, scored, minimum_opset=18),
 }

@@ -46,6 +46,7 @@ def test_exports(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     manifest = Manifest.read(path)
     expected = [each for each in ALL if each != "score" or name not in UNSCORED]
     expected += ["classify"] if name == "semi_supervised_vae" else []
+    expected += ["forecast"] if name == "deep_markov_model" else []
     assert [record.name for record in manifest.endpoints] == expected
     assert all(check.ok for check in manifest.verification)
     given = condition_of(vae, 2)

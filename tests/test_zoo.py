@@ -42,6 +42,7 @@ def small(name: str, data_shape: tuple[int, ...], **options: Any) -> tfvae.VAE:
     # Small ones where the default is for data of some size.
     options |= {"codes": 8} if name == "vq_vae" else {}
     options |= {"components": 10} if name == "vamp_vae" else {}
+    options |= {"units": 8} if name == "deep_markov_model" else {}
     latent_dim = (3, 2) if name == "hierarchical_vae" else 2
     return zoo.models()[name](data_shape, latent_dim, hidden=(16,), **options)
 
@@ -95,7 +96,8 @@ def test_trains_evaluates_and_generates(name: str, network: Any, binary_images: 
 def described_as(slot: Any) -> str:
     if isinstance(slot, tfvae.objectives.WeightedSum):
         return " + ".join(type(term).__name__ for _, term in slot.terms)
-    return type(slot.layer if type(slot) is tfvae.priors.Parametric else slot).__name__
+    wrapped = type(slot) in (tfvae.priors.Parametric, tfvae.families.Repeated)
+    return type(slot.layer if wrapped else slot).__name__
 
 
 @every_model

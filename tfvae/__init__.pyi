@@ -26,6 +26,7 @@ from . import probes as probes
 from . import random as random
 from . import records as records
 from . import runs as runs
+from . import sequences as sequences
 from . import sweep as sweep
 from . import tensorboard as tensorboard
 from . import text as text

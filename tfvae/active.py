@@ -79,14 +79,16 @@ def active_units(
             f"Received: {len(examples)}."
         )
     vae.check_condition(examples, "active_units(vae, x, condition=c)")
-    values, conditions = examples.values(), examples.y if vae.conditional else None
+    values, beside = examples.values(), examples.y if vae.reads_y else None
 
     parts = []
     for start in range(0, len(values), batch_size):
         rows = slice(start, start + batch_size)
-        given = None if conditions is None else tf.constant(conditions[rows])
+        batch = vae.unpack((tf.constant(values[rows]), None if beside is None else beside[rows]))
         folded = random.fold(seed, random.TEST, start)
-        latents = vae.latents(tf.constant(values[rows]), samples, folded, condition=given)
+        latents = vae.latents(
+            batch.seen, samples, folded, condition=batch.condition, mask=batch.mask
+        )
         parts.append([_halves(latent).numpy() for latent in latents])
     variances = []
     for group in zip(*parts, strict=True):

@@ -44,7 +44,8 @@ class Evaluation(NamedTuple):
         elbo: E_q[log p(x|z)] - KL(q(z|x)‖p(z)).
         log_likelihood: E_q[log p(x|z)].
         kl: KL(q(z|x)‖p(z)).
-        bits_per_dim: -log_marginal in bits per value of x; of sentences, per token.
+        bits_per_dim: -log_marginal in bits per value of x that was observed; of sentences, per
+            token.
         examples: how many.
         samples: importance samples of each example.
         kl_per_latent: the KL of each group of latents: of each level of a hierarchy.
@@ -96,7 +97,8 @@ def log_marginal(
         x: [N, *data], or Examples.
         samples: importance samples of each example, S.
         seed: the draws are a function of it.
-        condition: for a conditional prior, one for each example; Examples bring theirs as y.
+        condition: for a conditional model, one for each example; of sequences, what was observed
+            of them. Examples bring theirs as y.
         batch_size: examples at a time.
         progress: show a progress bar.
         weight_draws: of a model with Bayesian layers, K: the bound is then on log E[p(x|w)], the
@@ -181,7 +183,7 @@ def _pass(
             )
     examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
     vae.check_condition(examples, "log_marginal(vae, x, condition=c)")
-    values, conditions = examples.values(), examples.y if vae.conditional else None
+    values, conditions = examples.values(), examples.y if vae.reads_y else None
     batch_size = min(batch_size, len(values))
     # Equal chunks, and at most one that is smaller: two traces of the graph, not many.
     chunk = min(samples, max(1, _rows(vae) // batch_size))
@@ -214,7 +216,11 @@ def _pass(
     marginal, mean_likelihood, mean_kl = (
         np.concatenate(column) for column in zip(*results, strict=True)
     )
-    return _Pass(marginal, mean_likelihood, mean_kl, vae.values_per_example(values))
+    mask = vae.unpack((values, conditions)).mask
+    each = vae.values_per_example(values)
+    if mask is not None:
+        each = float(np.sum(np.broadcast_to(mask, values.shape))) / len(values)
+    return _Pass(marginal, mean_likelihood, mean_kl, each)
 
 
 def _rows(vae: VAE) -> int:
@@ -251,12 +257,15 @@ def _accumulator(vae: VAE) -> Callable[..., _State]:
         samples: int,
     ) -> _State:
         start, first, count = tf.unstack(numbers)
+        batch = model.unpack((x, condition))
 
         def add(
             index: tf.Tensor, total: tf.Tensor, likelihood: tf.Tensor, divergence: tf.Tensor
         ) -> tuple[tf.Tensor, ...]:
             folded = random.fold(seed, random.TEST, start, index)
-            trace = model.trace(x, samples, folded, condition=condition)
+            trace = model.trace(
+                batch.seen, samples, folded, condition=batch.condition, mask=batch.mask
+            )
             weights = tf.reduce_logsumexp(trace.log_weight, axis=0)
             log_likelihood = tf.reduce_sum(trace.log_likelihood, axis=0)
             return (

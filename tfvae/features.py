@@ -51,7 +51,7 @@ def codes(
     given = None
     if conditions.takes_condition(vae.encoder):
         vae.check_condition(examples, "codes(vae, x, condition=c)")
-        given = examples.y
+        given = examples.y if vae.reads_y else None
     found = means(vae, examples.values(), given, batch_size)
     if not np.all(np.isfinite(found)):
         raise ValueError("Expected finite codes. Received: NaN or infinity from the encoder.")

@@ -132,15 +132,15 @@ def gradient_meter(
         raise ValueError(f"Expected `draws` to be even, in pairs. Received: draws={draws}.")
     examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
     vae.check_condition(examples, "gradient_noise(vae, x, objective, condition=c)")
-    given = None
-    if vae.conditional:
-        given = tf.constant(examples.y)
     groups = _groups(vae)
-    batch = tf.constant(examples.values())
+    beside = tf.constant(examples.y) if vae.reads_y and examples.y is not None else None
+    batch = vae.unpack((tf.constant(examples.values()), beside))
 
     def gradient(folded: tf.Tensor) -> tuple[tf.Tensor, list[list[tf.Tensor]]]:
         with tf.GradientTape() as tape:
-            trace = vae.trace(batch, objective.samples, folded, condition=given)
+            trace = vae.trace(
+                batch.seen, objective.samples, folded, condition=batch.condition, mask=batch.mask
+            )
             loss = tf.reduce_mean(objective(trace))
         flat = [variable for group in groups for variable in group]
         found = tape.gradient(loss, flat, unconnected_gradients="zero")

@@ -21,7 +21,6 @@ from tfvae.data import Examples
 from tfvae.generation import Generative, check_conditions, compiled, in_batches, row_seeds
 from tfvae.intake import shape_message
 from tfvae.layers.base import DistributionLayer
-from tfvae.layers.kl import has_closed_form
 from tfvae.objectives import ELBO, Objective, check_samples
 from tfvae.priors import Prior
 from tfvae.records import Records
@@ -34,6 +33,13 @@ class Scores(NamedTuple):
 
     elbo: tf.Tensor
     log_marginal: tf.Tensor
+
+    @classmethod
+    def of(cls, trace: Trace) -> Scores:
+        """Return the scores of a pass, [B] each."""
+        elbo = tf.reduce_mean(trace.log_likelihood, axis=0) - trace.kl
+        bound = tf.reduce_logsumexp(trace.log_weight, axis=0) - math.log(trace.samples)
+        return cls(elbo, bound)
 
 
 @keras.saving.register_keras_serializable("tfvae")
@@ -109,6 +115,11 @@ class VAE(Generative, TraceModel):
         # A custom train_step never builds a model, and Keras restores the optimizer's state
         # only into one that is built.
         self.built = True
+
+    @property
+    def reads_y(self) -> bool:
+        """Whether the y of ``fit(x, y)`` is read: as a condition."""
+        return self.conditional
 
     def networks(self) -> tuple[keras.layers.Layer, ...]:
         """Return encoder and decoder, and slots that may hold networks of their own."""
@@ -341,10 +352,7 @@ class VAE(Generative, TraceModel):
                 layer.noise, layer.noise_shape, random.POSTERIOR, layer.choices, samples
             ),
         )
-        trace = self.trace(x, condition=condition, noise=noise)
-        elbo = tf.reduce_mean(trace.log_likelihood, axis=0) - trace.kl
-        bound = tf.reduce_logsumexp(trace.log_weight, axis=0) - math.log(samples)
-        return Scores(elbo, bound)
+        return Scores.of(self.trace(x, condition=condition, noise=noise))
 
     def score_obstacle(self) -> str:
         """Say which slot leaves :meth:`score` undefined, or nothing."""
@@ -404,8 +412,8 @@ class VAE(Generative, TraceModel):
             )
         ]
         if self.posterior.has_density and self.prior.has_density and not self.conditional:
-            posterior = self.encode(tf.zeros([1, *self.data_shape]))
-            exact = has_closed_form(posterior, self.prior(None))
+            (latent,) = self.trace(tf.zeros([1, *self.data_shape])).latents
+            exact = latent.has_closed_form_kl
             lines.append(f" {'KL':<11}{'in closed form' if exact else 'by Monte Carlo'}")
         return lines
 

@@ -173,7 +173,7 @@ class TensorBoard(keras.callbacks.Callback):
 
 def _conditions(model: VAE, examples: Examples) -> Any:
     """Return what a conditional model is given beside examples; None for any other."""
-    return examples.y if model.conditional else None
+    return examples.y if model.reads_y else None
 
 
 def _project(model: VAE, examples: Examples, folder: Path) -> None:

@@ -40,9 +40,18 @@ class Latent:
     closed_form: bool = True
 
     @property
+    def pair(self) -> tuple[Distribution, Distribution]:
+        """The posterior and the prior; of paths, the distributions of their steps at the draw."""
+        q, p = (
+            each.conditionals(self.z) if hasattr(each, "conditionals") else each
+            for each in (self.posterior, self.prior)
+        )
+        return q, p
+
+    @property
     def has_closed_form_kl(self) -> bool:
         """Whether KL(q‖p) of this pair of distributions has a registered closed form."""
-        return self.closed_form and has_closed_form(self.posterior, self.prior)
+        return self.closed_form and has_closed_form(*self.pair)
 
     @property
     def log_prior(self) -> tf.Tensor:
@@ -62,9 +71,10 @@ class Latent:
     @property
     def kl(self) -> tf.Tensor:
         """Return KL(q(z|x)‖p(z)), [B]: closed form where one exists, Monte Carlo otherwise."""
-        if not self.has_closed_form_kl:
+        q, p = self.pair
+        if not has_closed_form(q, p):
             return self.kl_monte_carlo
-        kl = tfd.kl_divergence(self.posterior, self.prior)
+        kl = tfd.kl_divergence(q, p)
         # In a hierarchy the posterior of a level depends on the draw of the level above.
         return kl if kl.shape.rank == 1 else tf.reduce_mean(kl, axis=0)
 
@@ -75,7 +85,8 @@ class Latent:
         Raises:
             TypeError: if either has no distribution for each value.
         """
-        for slot, distribution in (("posterior", self.posterior), ("prior", self.prior)):
+        q, p = self.pair
+        for slot, distribution in (("posterior", q), ("prior", p)):
             if not isinstance(distribution, AnyIndependent) or (
                 distribution.distribution.event_shape.rank
             ):
@@ -83,7 +94,7 @@ class Latent:
                     f"Expected a {slot} that is independent over the latents, each of which has "
                     f"a KL of its own. Received: {type(distribution).__name__}."
                 )
-        q, p = self.posterior.distribution, self.prior.distribution
+        q, p = q.distribution, p.distribution
         if self.closed_form and has_closed_form(q, p):
             each = tfd.kl_divergence(q, p)
             each = each if each.shape.rank < self.z.shape.rank else tf.reduce_mean(each, axis=0)
@@ -150,15 +161,19 @@ class Trace:
         """Return log p(x|z), [S, B], over the observed values of x."""
         if self.mask is None:
             return self.likelihood.log_prob(self.x)
-        if not isinstance(self.likelihood, AnyIndependent) or (
-            self.likelihood.distribution.event_shape.rank
-        ):
+        mask, joint = tf.cast(self.mask, tf.bool), 0
+        if isinstance(self.likelihood, AnyIndependent):
+            joint = self.likelihood.distribution.event_shape.rank
+        # Values that are not independent of each other are all there, or none.
+        whole = mask.shape.rank == self.x.shape.rank and mask.shape[-joint:] == [1] * joint
+        if not isinstance(self.likelihood, AnyIndependent) or (joint and not whole):
             raise TypeError(
                 "Expected a likelihood that is independent over the values of x, since a mask "
                 f"leaves some of them out. Received: {type(self.likelihood).__name__}."
             )
         each = self.likelihood.distribution.log_prob(self.x)  # [S, B, *data]
-        mask = tf.cast(tf.broadcast_to(self.mask, tf.shape(self.x)), tf.bool)
+        mask = tf.reshape(mask, tf.shape(mask)[: mask.shape.rank - joint]) if joint else mask
+        mask = tf.broadcast_to(mask, tf.shape(each)[1:])
         # where and not a product: an unobserved value may have log-density -inf.
         observed = tf.where(mask, each, tf.zeros_like(each))
         return tf.reduce_sum(observed, axis=list(range(2, each.shape.rank)))

@@ -13,12 +13,14 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
-from tensorflow_probability.python.distributions import independent, kullback_leibler
+from tensorflow_probability.python.distributions import independent, kullback_leibler, masked
 
 tfd = tfp.distributions
 
 AnyIndependent = independent._Independent
 """What ``tfd.Independent`` makes: it is no ``tfd.Independent`` around a class of our own."""
+
+_AnyMasked = masked._Masked
 
 _GAUSSIAN = (
     tfd.MultivariateNormalLinearOperator,
@@ -51,6 +53,8 @@ def has_closed_form(q: Any, p: Any) -> bool:
     """
     if isinstance(q, AnyIndependent) and isinstance(p, AnyIndependent):
         return has_closed_form(*_peel(q, p))
+    if isinstance(q, _AnyMasked) and isinstance(p, _AnyMasked):
+        return has_closed_form(q.distribution, p.distribution)
     if isinstance(q, AnyIndependent):
         # Element by element against a Gaussian whose axes are correlated.
         return isinstance(p, _GAUSSIAN) and isinstance(q.distribution, (tfd.Normal, *_WITH_MOMENTS))

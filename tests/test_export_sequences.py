@@ -1,0 +1,69 @@
+"""Exports of models of sequences: lengths, forecasts, and no loops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from here import strangers_here
+
+import tfvae
+from tfvae import zoo
+from tfvae.export import comparisons, verification
+from tfvae.export.endpoints import endpoints
+from tfvae.export.manifest import Manifest
+
+T = 3
+
+
+def model(**options: Any) -> Any:
+    vae = zoo.deep_markov_model((T, 3), 2, hidden=(4,), units=4, direction="backward", **options)
+    vae.step.assign(1)
+    return vae
+
+
+def test_endpoints_are_keras_s_methods_without_loops() -> None:
+    vae = model(likelihood="Normal")
+    # The others are exported among the slow tests.
+    traced = {each.name: each for each in endpoints(vae, ["generate", "encode", "forecast"])}
+    for name, endpoint in traced.items():
+        operations = {op.type for op in endpoint.concrete.graph.get_operations()}
+        assert not operations & {"While", "StatelessWhile"}, name
+        given = endpoint.examples(3)
+        expected = endpoint.reference(**given)
+        for output, values in endpoint.function(**given).items():
+            scale = max(1.0, float(np.abs(expected[output]).max()))
+            # Float32 rounding, as derived at `comparisons.TOLERANCE`, of the output's scale.
+            atol = comparisons.TOLERANCE * scale
+            np.testing.assert_allclose(values, expected[output], rtol=0, atol=atol, err_msg=name)
+    lengths = traced["generate"].examples(3)["length"]
+    assert lengths.tolist() == [3, 1, 2]
+    drawn = traced["generate"].function(**traced["generate"].examples(3))
+    for row, length in enumerate(lengths):
+        np.testing.assert_array_equal(drawn["sample"][row, length:], 0.0)
+
+
+@pytest.mark.slow
+def test_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "strangers", strangers_here)
+    vae = model(cell="lstm")
+    path = tfvae.export.export(vae, tmp_path / "m", samples=3)
+    manifest = Manifest.read(path)
+    assert all(check.ok for check in manifest.verification)
+    assert [record.name for record in manifest.endpoints] == [
+        "decode", "generate", "encode", "reconstruct", "score", "forecast",
+    ]  # fmt: skip
+    exported = tfvae.export.load(path)
+    x = np.asarray(vae.generate(2, seed=9).sample)
+    ours = vae.forecast(x, T, seeds=[5, 6], observed=np.array([T, 2]))
+    theirs = exported.forecast(x, seeds=[5, 6], length=[T, 2])
+    np.testing.assert_allclose(theirs["mean"], ours.mean[0], atol=comparisons.TOLERANCE)
+    short = exported.generate(seeds=[1, 2], length=2)
+    np.testing.assert_array_equal(short["sample"][:, 2:], 0.0)
+    ours = vae.score(x, samples=3, observed=np.array([2, 2]))
+    theirs = exported.score(x, length=2)
+    np.testing.assert_allclose(theirs["elbo"], ours.elbo, rtol=1e-5, atol=1e-4)
+    with pytest.raises(ValueError, match=r"`length` in \[1"):
+        exported.score(x, length=0)

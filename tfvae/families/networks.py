@@ -1,0 +1,238 @@
+"""Networks of sequences, as plain Keras models: inference, combiner, transition, emission."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from tfvae.families.recurrence import Gate, Observed, Recurrent
+from tfvae.objectives import check_choice
+
+Direction = Literal["both", "backward", "forward"]
+CELLS = {"gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell}
+
+
+class _Seeds:
+    """Initial weights that are functions of a seed and of a layer's position."""
+
+    def __init__(self, seed: int, role: int) -> None:
+        self._words = iter(np.random.SeedSequence((seed, role)).generate_state(64) >> 1)
+
+    def kernel(self, gain: float = 1.0) -> Any:
+        """Keep the variance of what flows through; of rectified units with a gain of 2."""
+        return keras.initializers.VarianceScaling(
+            gain, "fan_in", "truncated_normal", seed=int(next(self._words))
+        )
+
+    def orthogonal(self) -> Any:
+        """Keep the length of a recurrent state."""
+        return keras.initializers.Orthogonal(seed=int(next(self._words)))
+
+
+def _wide() -> str:
+    policy = keras.config.dtype_policy()
+    return "float64" if policy.compute_dtype == "float64" else "float32"
+
+
+def _dense(h: Any, units: tuple[int, ...], activation: str, seeds: _Seeds, name: str) -> Any:
+    gain = 2.0 if activation in ("relu", "elu", "gelu", "silu", "swish") else 1.0
+    for i, width in enumerate(units, 1):
+        h = keras.layers.Dense(
+            width, activation=activation, kernel_initializer=seeds.kernel(gain), name=f"{name}_{i}"
+        )(h)
+    return h
+
+
+def _linear(h: Any, units: int, seeds: _Seeds, name: str) -> Any:
+    return keras.layers.Dense(units, kernel_initializer=seeds.kernel(), dtype=_wide(), name=name)(h)
+
+
+def inference_network(
+    data_shape: tuple[int, ...],
+    units: int = 64,
+    *,
+    hidden: tuple[int, ...] = (64,),
+    direction: Direction = "both",
+    cell: Literal["gru", "lstm"] = "gru",
+    activation: str = "relu",
+    seed: int = 0,
+    name: str = "encoder",
+) -> keras.Model:
+    r"""Recurrent inference: x [B, T, \*step] and what was observed of it to features [B, T, k].
+
+    It sees the values, and at each step which of them are there. Where nothing is, its states
+    stay as they are, so that it makes the same of a sequence whatever it is padded with.
+
+    Args:
+        data_shape: (T, \*step).
+        units: of a recurrent cell.
+        hidden: widths of dense layers between each step's values and the cells.
+        direction: ``"backward"`` from the last step to the first, which is all that the exact
+            posterior of a step is a function of beside the latent before; ``"forward"`` filters:
+            no step knows of later ones; ``"both"``.
+        cell: the cells' kind.
+        activation: of the dense layers.
+        seed: of the initial weights.
+        name: the model's name.
+
+    Returns:
+        A Keras model of two inputs.
+
+    Raises:
+        ValueError: for an unknown direction or cell, or data without an axis of values.
+
+    Example:
+        >>> from tfvae.families.networks import inference_network
+        >>> inference_network((20, 3), 16).output_shape
+        (None, 20, 32)
+    """
+    check_choice("direction", direction, ("both", "backward", "forward"))
+    check_choice("cell", cell, tuple(CELLS))
+    check_data_shape(data_shape)
+    seeds = _Seeds(seed, 10)
+    steps, size = data_shape[0], math.prod(data_shape[1:])
+    inputs = [keras.Input(data_shape, dtype=_wide(), name=each) for each in ("x", "observed")]
+    flat = [
+        keras.layers.Reshape((steps, size), dtype=_wide(), name=f"{each.name}_steps")(each)
+        for each in inputs
+    ]
+    there = Observed(dtype=_wide(), name="read")(flat[1])
+    h = keras.layers.Concatenate(name="values")(flat)
+    h = _dense(h, hidden, activation, seeds, "dense")
+    runs = {"forward": (False,), "backward": (True,), "both": (False, True)}[direction]
+    states = [
+        Recurrent(
+            CELLS[cell](
+                units,
+                kernel_initializer=seeds.kernel(),
+                recurrent_initializer=seeds.orthogonal(),
+            ),
+            backwards=backwards,
+            name="backward" if backwards else "forward",
+        )(h, there)
+        for backwards in runs
+    ]
+    out = keras.layers.Concatenate(name="features")(states) if len(states) > 1 else states[0]
+    return keras.Model(inputs, out, name=name)
+
+
+def combiner(
+    latent_dim: int,
+    features: int,
+    params: int,
+    *,
+    units: int = 64,
+    follow: bool = True,
+    seed: int = 0,
+    name: str = "combiner",
+) -> keras.Model:
+    r"""z_{t-1} [B, d] and features h_t [B, k] to the parameters of q(z_t | z_{t-1}, h_t).
+
+    .. math:: W \tfrac12 \bigl(\tanh(A z_{t-1} + a) + \tanh(C h_t + c)\bigr) + b
+
+    Args:
+        latent_dim: d.
+        features: k.
+        params: how many parameters there are.
+        units: width of the sum.
+        follow: False leaves z_{t-1} out: mean field.
+        seed: of the initial weights.
+        name: the model's name.
+
+    References:
+        Krishnan, Shalit and Sontag (2017), arXiv:1609.09869.
+    """
+    seeds = _Seeds(seed, 11)
+    before = keras.Input((latent_dim,), dtype=_wide(), name="before")
+    given = keras.Input((features,), dtype=_wide(), name="features")
+    h = _dense(given, (units,), "tanh", seeds, "given")
+    if follow:
+        h = keras.layers.Average(name="combined")(
+            [h, _dense(before, (units,), "tanh", seeds, "before")]
+        )
+    return keras.Model([before, given], _linear(h, params, seeds, "params"), name=name)
+
+
+def gated_transition(
+    latent_dim: int,
+    *,
+    hidden: tuple[int, ...] = (64,),
+    activation: str = "relu",
+    seed: int = 0,
+    name: str = "transition",
+) -> keras.Model:
+    r"""z_{t-1} [B, d] to location and raw scale of z_t, [B, 2d]; at first the location is z_{t-1}.
+
+    .. math:: \mu = (1 - g) \odot (W z + b) + g \odot h(z), \qquad
+        \sigma = \mathrm{softplus}(V \mathrm{relu}(h(z)) + v)
+
+    with a gate g(z) and a proposal h(z) that are dense networks, and W the identity at first.
+
+    Args:
+        latent_dim: d.
+        hidden: widths of the dense layers of gate and proposal.
+        activation: theirs.
+        seed: of the initial weights.
+        name: the model's name.
+
+    References:
+        Krishnan, Shalit and Sontag (2017), arXiv:1609.09869, equation 11.
+    """
+    seeds = _Seeds(seed, 12)
+    z = keras.Input((latent_dim,), dtype=_wide(), name="before")
+    gate = _linear(_dense(z, hidden, activation, seeds, "gate"), latent_dim, seeds, "gate")
+    gate = keras.layers.Activation("sigmoid", dtype=_wide(), name="gate_sigmoid")(gate)
+    proposed = _dense(z, hidden, activation, seeds, "proposal")
+    proposed = _linear(proposed, latent_dim, seeds, "proposal")
+    kept = keras.layers.Dense(
+        latent_dim, kernel_initializer="identity", dtype=_wide(), name="linear"
+    )(z)
+    location = Gate(dtype=_wide(), name="location")([gate, proposed, kept])
+    rectified = keras.layers.Activation("relu", dtype=_wide(), name="rectified")(proposed)
+    raw = _linear(rectified, latent_dim, seeds, "raw_scale")
+    params = keras.layers.Concatenate(dtype=_wide(), name="params")([location, raw])
+    return keras.Model(z, params, name=name)
+
+
+def emission_network(
+    latent_dim: int,
+    params_shape: tuple[int, ...],
+    *,
+    hidden: tuple[int, ...] = (64,),
+    activation: str = "relu",
+    seed: int = 0,
+    name: str = "decoder",
+) -> keras.Model:
+    r"""Paths z [B, T, d] to the parameters of p(x_t | z_t) at each step, [B, T, \*params_shape].
+
+    Each step's are a function of its own latent alone, so that T is whatever it is given.
+
+    Args:
+        latent_dim: d.
+        params_shape: of one step.
+        hidden: widths of the dense layers.
+        activation: theirs.
+        seed: of the initial weights.
+        name: the model's name.
+    """
+    seeds = _Seeds(seed, 13)
+    z = keras.Input((None, latent_dim), dtype=_wide(), name="z")
+    h = _linear(
+        _dense(z, hidden, activation, seeds, "dense"), math.prod(params_shape), seeds, "params"
+    )
+    if len(params_shape) > 1:
+        h = keras.layers.Reshape((-1, *params_shape), dtype=_wide(), name="to_params")(h)
+    return keras.Model(z, h, name=name)
+
+
+def check_data_shape(data_shape: tuple[int, ...]) -> None:
+    """Raise a ``ValueError`` unless it is steps, and the shape of the values of each."""
+    if len(data_shape) < 2:
+        raise ValueError(
+            "Expected `data_shape` to be (steps, values), with an axis of steps first. "
+            f"Received: data_shape={tuple(data_shape)}. Give one value a step an axis of its own: "
+            "x[..., None]."
+        )
