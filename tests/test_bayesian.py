@@ -423,6 +423,7 @@ def test_the_weight_of_their_kl_can_rise(binary_images: Any) -> None:
     np.testing.assert_allclose(extra / kl * 64, [1.5 / 8, 5.5 / 8, 1.0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_streams_say_how_many_they_are(binary_images: Any) -> None:
     stream = tf.data.Dataset.from_tensor_slices(binary_images).batch(16)
     vae = small()
@@ -621,6 +622,7 @@ def test_a_draw_is_one_of_the_posterior() -> None:
     assert type(drawn.likelihood) is type(vae.likelihood)
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     data = tfvae.data.load("digits")
     train, test = data.train.values()[:768], data.test.values()

@@ -107,8 +107,7 @@ def test_saved_and_loaded(trained: tfvae.VAE, tmp_path: Path) -> None:
     np.testing.assert_array_equal(twin.reconstruct(x, y), trained.reconstruct(x, y))
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv"])
-@pytest.mark.parametrize("vector", [0, 3])
+@pytest.mark.parametrize(("network", "vector"), [("mlp", 3), ("conv", 0)])
 def test_labels_and_vectors_in_both_networks(network: Any, vector: int) -> None:
     options = {"filters": (4,)} if network == "conv" else {}
     vae = tfvae.zoo.cvae((6, 5), 2, vector=vector, network=network, hidden=(8,), **options)
@@ -195,6 +194,7 @@ def test_what_a_network_takes() -> None:
     assert conditions.for_samples(None, tf.constant([3, 2])) is None
 
 
+@pytest.mark.slow
 def test_exported_with_every_endpoint(
     trained: tfvae.VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ class Latent:
     def kl(self) -> tf.Tensor:
         """Return KL(q(z|x)‖p(z)), [B]: closed form where one exists, Monte Carlo otherwise."""
         q, p = self.pair
-        if not has_closed_form(q, p):
+        if not (self.closed_form and has_closed_form(q, p)):
             return self.kl_monte_carlo
         kl = tfd.kl_divergence(q, p)
         # In a hierarchy the posterior of a level depends on the draw of the level above.
