@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfvae import conditions, intake, random, sequences
+from tfvae.bayesian.sampling import carried
 from tfvae.data import Examples
 from tfvae.families.markov import Markov
 from tfvae.families.repeated import Repeated
@@ -201,7 +202,7 @@ class SequencePass(VAE):
         return Trace(
             x=x if target is None else self.as_data(target),
             latents=(latent,),
-            decode=lambda draws: self.decode(draws[0], training),
+            decode=carried(lambda draws: self.decode(draws[0], training)),
             mask=mask,
             weight=weight,
             training=training,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import intake, random
+from tfvae.bayesian.sampling import carried
 from tfvae.families import decoding
 from tfvae.families.tokens import Tokens
 from tfvae.generation import base_noise, check_request, in_batches, row_seeds, sampled
@@ -196,7 +197,7 @@ class SentenceVAE(VAE):
         def decode(draws: tuple[tf.Tensor, ...]) -> Distribution:
             return self.decode(draws[0], training, before)
 
-        return dataclasses.replace(trace, decode=decode, jacobian=None)
+        return dataclasses.replace(trace, decode=carried(decode), jacobian=None)
 
     def before(self, x: tf.Tensor) -> tf.Tensor:
         """Return what the decoder is shown of tokens [..., T]: ``<bos>``, and all but the last."""

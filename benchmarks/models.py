@@ -1,0 +1,136 @@
+"""Every named model with a density, on MNIST: the bound on log p(x) of the test images, one table.
+
+    python benchmarks/models.py PATH/mnist.npz --epochs 10 --out benchmarks/results/models.json
+
+One budget for all: 60,000 images, binarised anew each epoch, so many epochs in batches of 100,
+Adam with a cosine from 1e-3, tanh layers of 200-200 both ways and 50 latents where a model has
+those, its other options as they are by default. Prints a row a model: the importance weighted
+bound of 1,000 samples on the first test images and the ELBO, in nats, active units and times. With
+--out a benchmark that was stopped goes on where it was, and OUT's twin in Markdown is written.
+
+`cvae` is given the label, so its bound is on log p(x|label); `semi_supervised_vae` learns from all
+labels, and is judged without.
+
+Left out: models without a density (autoencoders among them), and those of other data than binary
+images, which a table of nats could not compare.
+
+Figures: results/models.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import tfvae
+from tfvae.data import Examples
+
+# Of labels, regression, sentences, counts and grey values.
+OTHER_DATA = {
+    "supervised_vae", "sentence_vae", "count_vae", "continuous_bernoulli_vae",
+    "discretized_logistic_vae",
+}  # fmt: skip
+NETWORKS: dict[str, Any] = {"hidden": (200, 200), "activation": "tanh"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "hierarchical_vae": {"latent_dim": (50, 25), "kl_warmup": (3000,)},
+    "deep_markov_model": {"latent_dim": 16, "hidden": (100,), "activation": "tanh"},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", help="an .npz file with x_train, y_train, x_test and y_test")
+    parser.add_argument("--models", nargs="+", choices=tfvae.zoo.models())
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--limit", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    data = tfvae.data.load(arguments.data, binarize="dynamic", seed=arguments.seed)
+    test = data.test.take(arguments.limit)
+    rows: dict[str, Any] = {}
+    if arguments.out is not None and arguments.out.exists():
+        rows = json.loads(arguments.out.read_text(encoding="utf-8"))
+    for name in arguments.models or tfvae.zoo.models():
+        if name in rows or name in OTHER_DATA:
+            continue
+        vae = built(name, data.train, arguments.seed)
+        if not (vae.posterior.has_density and vae.prior.has_density):
+            continue
+        rows[name] = judged(vae, data.train, test, arguments)
+        print(name, *(f"{key} {value}" for key, value in rows[name].items()), flush=True)
+        if arguments.out is not None:
+            arguments.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+            arguments.out.with_suffix(".md").write_text(table(rows, arguments), encoding="utf-8")
+
+
+def built(name: str, train: Any, seed: int) -> Any:
+    """Return a model at the budget's sizes, its output beginning at the mean image."""
+    model = tfvae.zoo.models()[name]
+    options = {"latent_dim": 50, **NETWORKS, **OPTIONS.get(name, {}), "seed": seed}
+    vae = model(
+        train.shape, **{k: v for k, v in options.items() if k in tfvae.zoo.parameters(model)}
+    )
+    mean = np.clip(train.x.mean(axis=0), 1e-3, 1 - 1e-3).ravel()
+    bias = vae.decoder.trainable_weights[-1]
+    if bias.shape == mean.shape:
+        bias.assign(np.log(mean / (1 - mean)))
+    return vae
+
+
+def judged(vae: Any, train: Any, test: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train a model and return its figures."""
+    if not vae.conditional:
+        train, test = without_labels(train), without_labels(test)
+    elif vae.missing_label is not None:
+        test = without_labels(test)  # to judge log p(x), as of the others
+    steps = arguments.epochs * -(-len(train) // 100)
+    vae.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps)))
+    started = time.perf_counter()
+    vae.fit(train, batch_size=100, epochs=arguments.epochs, verbose=0)
+    trained = time.perf_counter()
+    found = tfvae.evaluate.evaluate(vae, test, samples=arguments.samples, seed=arguments.seed)
+    evaluated = time.perf_counter()
+    return {
+        "log_marginal": round(found.log_marginal, 2),
+        "error": round(found.log_marginal_error, 2),
+        "elbo": round(found.elbo, 2),
+        "kl": round(found.kl, 2),
+        "training": round(trained - started),
+        "evaluation": round(evaluated - trained),
+    }
+
+
+def without_labels(examples: Examples) -> Examples:
+    return Examples(examples.x, binarize="dynamic", seed=examples.seed)
+
+
+def table(rows: dict[str, Any], arguments: argparse.Namespace) -> str:
+    """Return the rows in Markdown, the best bound first."""
+    lines = [
+        "# MNIST, dynamic binarisation: every named model with a density",
+        "",
+        f"`python benchmarks/models.py PATH/mnist.npz --epochs {arguments.epochs}`: one budget, "
+        f"seed {arguments.seed}. In nats, on the first {arguments.limit:,} test images with "
+        f"{arguments.samples:,} importance samples; the standard error is over images.",
+        "",
+        "| model | log_marginal | ELBO | KL | training | evaluation |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in sorted(rows.items(), key=lambda pair: -pair[1]["log_marginal"]):
+        lines.append(
+            f"| `{name}` | {row['log_marginal']:.2f} ± {row['error']:.2f} | {row['elbo']:.2f} | "
+            f"{row['kl']:.2f} | {row['training']} s | {row['evaluation']} s |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
