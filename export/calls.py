@@ -201,17 +201,19 @@ class Calls:
     ) -> dict[str, npt.ArrayLike]:
         """Repeat what is given once, as for a single row, and drop what is not given."""
         record = self.endpoints.get(endpoint)
-        ranks = {spec.name: len(spec.shape) for spec in record.inputs} if record else {}
+        shapes = {spec.name: spec.shape for spec in record.inputs} if record else {}
         count = _count(rows)
-        return {
-            name: (
-                np.broadcast_to(np.asarray(value), (count, *np.shape(value)))
-                if np.ndim(value) + 1 == ranks.get(name)
-                else value
-            )
-            for name, value in given.items()
-            if value is not None
-        }
+        repeated: dict[str, npt.ArrayLike] = {}
+        for name, value in given.items():
+            if value is None:
+                continue
+            shape = shapes.get(name, ())
+            # A number may stand for a vector of one.
+            one = [value] if shape[1:] == (1,) and not np.ndim(value) else value
+            once = np.ndim(one) + 1 == len(shape)
+            whole = (count, *np.shape(one))
+            repeated[name] = np.broadcast_to(np.asarray(one), whole) if once else one
+        return repeated
 
 
 def _count(rows: npt.ArrayLike) -> int:

@@ -164,5 +164,7 @@ def test_exported(bimodal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     export = tfvae.export.load(path)
     drawn = export.generate(range(8), condition=x)["sample"]
     np.testing.assert_allclose(drawn, bimodal.generate(8, condition=x).sample, atol=1e-4)
+    alone = export.generate([3], condition=0.5)["sample"]
+    np.testing.assert_array_equal(alone, export.generate([3], condition=[[0.5]])["sample"])
     bound = bimodal.score(y, condition=x, samples=5).log_marginal
     np.testing.assert_allclose(export.score(y, condition=x)["log_marginal"], bound, atol=1e-3)

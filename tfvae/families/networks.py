@@ -169,7 +169,8 @@ def gated_transition(
     .. math:: \mu = (1 - g) \odot (W z + b) + g \odot h(z), \qquad
         \sigma = \mathrm{softplus}(V \mathrm{relu}(h(z)) + v)
 
-    with a gate g(z) and a proposal h(z) that are dense networks, and W the identity at first.
+    with a gate g(z) and a proposal h(z) that are dense networks; at first W is the identity, and V
+    is 0.
 
     Args:
         latent_dim: d.
@@ -192,7 +193,10 @@ def gated_transition(
     )(z)
     location = Gate(dtype=_wide(), name="location")([gate, proposed, kept])
     rectified = keras.layers.Activation("relu", dtype=_wide(), name="rectified")(proposed)
-    raw = _linear(rectified, latent_dim, seeds, "raw_scale")
+    # The same scale everywhere at first: where one begins narrow, a KL begins in the thousands.
+    raw = keras.layers.Dense(
+        latent_dim, kernel_initializer="zeros", dtype=_wide(), name="raw_scale"
+    )(rectified)
     params = keras.layers.Concatenate(dtype=_wide(), name="params")([location, raw])
     return keras.Model(z, params, name=name)
 
