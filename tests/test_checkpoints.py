@@ -81,7 +81,9 @@ def whole(data: Examples) -> tuple[tfvae.VAE, dict[str, list[float]]]:
 
 
 # In the middle of an epoch, at its end, before its tail, and before the first checkpoint.
-@pytest.mark.parametrize("after", [13, 16, 15, 1])
+@pytest.mark.parametrize(
+    "after", [15, *(pytest.param(after, marks=pytest.mark.slow) for after in (13, 16, 1))]
+)
 @pytest.mark.parametrize("every", [2, pytest.param(None, marks=pytest.mark.slow)])
 def test_resumed_equals_uninterrupted(
     after: int, every: int | None, data: Examples, whole: Any, tmp_path: Path

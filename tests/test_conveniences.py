@@ -261,6 +261,7 @@ def test_patience(config: RunConfig, tmp_path: Path) -> None:
     assert run.message == f"stopped early: val_elbo was best in epoch {best + 1}"
 
 
+@pytest.mark.slow
 def test_resume_of_a_complete_run_and_of_a_longer_one(config: RunConfig, tmp_path: Path) -> None:
     run = runs.train(config, tmp_path / "run", verbose=False)
     assert runs.resume(run.path).history == run.history

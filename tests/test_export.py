@@ -82,7 +82,7 @@ def assert_nothing_left(folder):
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "tensorflow"])
-@pytest.mark.parametrize("kind", ["mlp", "conv"])
+@pytest.mark.parametrize("kind", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
 def test_decode_equals_tfp(kind, runtime, request):
     if kind == "mlp":
         vae, path = request.getfixturevalue("model"), request.getfixturevalue("published")

@@ -61,6 +61,7 @@ def test_expectation_maximisation_finds_the_clusters(trained: Any) -> None:
     np.testing.assert_array_equal(new.encode(x).mean(), vae.encode(x).mean())
 
 
+@pytest.mark.slow
 def test_each_family_comes_nearer_to_the_aggregate_posterior(trained: Any) -> None:
     vae, x = trained
     rng = np.random.default_rng(1)

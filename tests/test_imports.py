@@ -16,7 +16,7 @@ import tfvae
 # of its own package is a floor's neighbour only if it stands lower in this list.
 FLOORS = [
     ["text"],
-    ["random", "sequences", "sources"],
+    ["drawing", "random", "sequences", "sources"],
     ["examples", "images", "layers", "plots", "probe_fits"],
     ["records", "priors", "trace", "networks", "adapters"],
     ["data", "objectives"],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfvae.plots import _DPI, _INK, _MUTED, _RULE, _number, _save
+from tfvae.drawing import DPI, INK, MUTED, RULE, number, save
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,7 +71,7 @@ def label_efficiency(probing: Probing, path: str | os.PathLike[str] | None = Non
         if 100 * probing.majority > floor:
             axes.axhline(
                 100 * probing.majority,
-                color=_MUTED,
+                color=MUTED,
                 linewidth=1,
                 linestyle=(0, (1, 3)),
                 label="always the commonest class",
@@ -79,8 +79,8 @@ def label_efficiency(probing: Probing, path: str | os.PathLike[str] | None = Non
         _logarithmic(axes, 0.8 * probing.labels[0], 1.25 * probing.labels[-1])
         axes.set_ylim(floor, 101)
         _titled(axes, _PROBES[name], "labelled examples", "accuracy on the test set [%]")
-    panels[0].legend(frameon=False, fontsize=8.5, labelcolor=_INK, loc="lower right")
-    return _save(figure, path)
+    panels[0].legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="lower right")
+    return save(figure, path)
 
 
 def bounds(
@@ -118,7 +118,7 @@ def bounds(
             label="held out",
         )
         axes.axhline(
-            best, color=_MUTED, linewidth=1, linestyle=":", label=f"best held out, {_number(best)}"
+            best, color=MUTED, linewidth=1, linestyle=":", label=f"best held out, {number(best)}"
         )
         axes.set_xscale("log")
         _titled(
@@ -141,13 +141,13 @@ def bounds(
     for axes in panels[len(curves) :]:
         axes.set_axis_off()
     for axes in panels[::columns]:
-        axes.set_ylabel("ELBO [nats per example]", fontsize=9.5, color=_MUTED)
+        axes.set_ylabel("ELBO [nats per example]", fontsize=9.5, color=MUTED)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, frameon=False, fontsize=9, labelcolor=_INK, ncols=3,
+        handles, labels, frameon=False, fontsize=9, labelcolor=INK, ncols=3,
         loc="outside lower center",
     )  # fmt: skip
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def gradient_variance(
@@ -195,11 +195,11 @@ def gradient_variance(
     signal = [(step, each.signal) for step, each in zip(steps, noise[best], strict=True)]
     left.plot(
         *zip(*((step, value) for step, value in signal if value > 0), strict=True),
-        color=_MUTED,
+        color=MUTED,
         linewidth=1,
         label="squared length of the mean gradient",
     )
-    right.axhline(1, color=_MUTED, linewidth=1)
+    right.axhline(1, color=MUTED, linewidth=1)
     for axes in (left, right):
         axes.set_yscale("log")
         if len(steps) > 1:
@@ -213,10 +213,10 @@ def gradient_variance(
     _titled(right, f"relative to {best}", "training step", "ratio of variances", first=False)
     (line, *handles), (text, *labels) = left.get_legend_handles_labels()
     figure.legend(
-        [*handles, line], [*labels, text], frameon=False, fontsize=9, labelcolor=_INK, ncols=3,
+        [*handles, line], [*labels, text], frameon=False, fontsize=9, labelcolor=INK, ncols=3,
         loc="outside lower center",
     )  # fmt: skip
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _panels(
@@ -227,7 +227,7 @@ def _panels(
 
     figure = Figure(
         figsize=(size[0] * columns, size[1] * rows),
-        dpi=_DPI,
+        dpi=DPI,
         facecolor="white",
         layout="constrained",
     )
@@ -260,14 +260,14 @@ def _style(style: Mapping[str, Any]) -> dict[str, Any]:
 
 def _titled(axes: Any, title: str, x: str, y: str, *, first: bool | None = None) -> None:
     """Name a panel and its axes, and draw it as quietly as the others are."""
-    axes.set_title(title, fontsize=11, color=_INK, loc="left", pad=8)
-    axes.set_xlabel(x, fontsize=9.5, color=_MUTED)
+    axes.set_title(title, fontsize=11, color=INK, loc="left", pad=8)
+    axes.set_xlabel(x, fontsize=9.5, color=MUTED)
     if first is None:
         y = y if axes.get_subplotspec().is_first_col() else ""
-    axes.set_ylabel(y, fontsize=9.5, color=_MUTED)
-    axes.tick_params(which="both", colors=_MUTED, labelsize=9, length=0, labelbottom=True)
-    axes.grid(visible=True, color=_RULE, linewidth=0.7)
+    axes.set_ylabel(y, fontsize=9.5, color=MUTED)
+    axes.tick_params(which="both", colors=MUTED, labelsize=9, length=0, labelbottom=True)
+    axes.grid(visible=True, color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
-        spine.set_color(_RULE)
+        spine.set_color(RULE)

@@ -1,8 +1,7 @@
 """Pictures: samples, reconstructions and the course of training.
 
 Functions return a `matplotlib.figure.Figure` and, given a path, write it whole or not at all.
-Figures are made without pyplot, so there is no backend to choose and no state to clean up. Images
-are drawn pixel for pixel: one pixel of data is a square block of the picture's. `save_grid` writes
+Images are drawn pixel for pixel: one pixel of data is a square block of the picture's. `save_grid` writes
 the same picture as `grid` without importing matplotlib, which takes as long as all else together
 that `tfvae generate` does.
 """
@@ -11,12 +10,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from tfvae.drawing import DPI, INK, MUTED, RULE, number, save, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["grid", "reconstructions", "save_grid", "training"]
 
-_DPI = 144
-_INK, _MUTED, _RULE = "#1f2328", "#59636e", "#d8dee4"
 # Distinguishable to colour-blind readers, and dark enough to stay legible in grey.
 _TERMS = {
     "elbo": ("ELBO", "#0b5cad"),
@@ -72,7 +70,7 @@ def grid(
         (86, 128, 3)
     """
     figure = _figure(_grid(_images("images", images), columns, scale), title)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def save_grid(
@@ -106,13 +104,13 @@ def save_grid(
     values = np.asarray(images)
     pixels = _images("images", values / np.float32(255) if values.dtype == np.uint8 else values)
     if Path(path).suffix.lower() not in _RASTER:
-        _save(_figure(_grid(pixels, columns, scale), None), path)
+        save(_figure(_grid(pixels, columns, scale), None), path)
         return
     from PIL import Image
 
     canvas = np.pad(_grid(pixels, columns, scale), _PADDING, constant_values=1.0)
     picture = Image.fromarray((255 * canvas + 0.5).astype(np.uint8))
-    _write(path, lambda beside: picture.save(beside, dpi=(_DPI, _DPI)))
+    write(path, lambda beside: picture.save(beside, dpi=(DPI, DPI)))
 
 
 def reconstructions(
@@ -181,9 +179,9 @@ def reconstructions(
             ha="right",
             va="center",
             fontsize=9.5,
-            color=_INK,
+            color=INK,
         )
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def training(
@@ -218,7 +216,7 @@ def training(
             f"{', '.join(history) or 'none'}; pass fit(...).history."
         )
     figure = Figure(
-        figsize=(4.1 * len(terms) + 0.4, 3.7), dpi=_DPI, facecolor="white", layout="constrained"
+        figsize=(4.1 * len(terms) + 0.4, 3.7), dpi=DPI, facecolor="white", layout="constrained"
     )
     figure.get_layout_engine().set(wspace=0.06, w_pad=0.1, h_pad=0.1)  # type: ignore[call-arg,union-attr]
     for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
@@ -238,28 +236,24 @@ def training(
                     marker="o" if values.size <= 15 else None,
                     markersize=4,
                     markerfacecolor=fill,
-                    label=f"{label} (last {_number(values[-1])})",
+                    label=f"{label} (last {number(values[-1])})",
                 )
-        axes.set_title(title, fontsize=11, color=_INK, loc="left", pad=10)
-        axes.set_xlabel("epoch", fontsize=9.5, color=_MUTED)
-        axes.set_ylabel("nats per example", fontsize=9.5, color=_MUTED)
+        axes.set_title(title, fontsize=11, color=INK, loc="left", pad=10)
+        axes.set_xlabel("epoch", fontsize=9.5, color=MUTED)
+        axes.set_ylabel("nats per example", fontsize=9.5, color=MUTED)
         axes.xaxis.set_major_locator(
             MaxNLocator(nbins=6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
         )
         axes.set_xlim(0.5, max(len(line.get_xdata()) for line in axes.lines) + 0.5)
-        axes.tick_params(colors=_MUTED, labelsize=9, length=0)
-        axes.grid(visible=True, color=_RULE, linewidth=0.7)
+        axes.tick_params(colors=MUTED, labelsize=9, length=0)
+        axes.grid(visible=True, color=RULE, linewidth=0.7)
         axes.set_axisbelow(True)
         axes.margins(y=0.08)
         for side, spine in axes.spines.items():
             spine.set_visible(side == "bottom")
-            spine.set_color(_RULE)
-        axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="best")
-    return _save(figure, path)
-
-
-def _number(value: float) -> str:
-    return f"{value:.{1 if abs(value) >= 10 else 2}f}".replace("-", "\N{MINUS SIGN}")
+            spine.set_color(RULE)
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="best")
+    return save(figure, path)
 
 
 def _images(argument: str, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -326,7 +320,7 @@ def _figure(canvas: Any, title: str | None, *, left: int = 0) -> Figure:
     side = max(_MARGIN, (text_width - left - width) // 2)
     full_width = left + width + 2 * side
     full_height = height + 2 * _MARGIN + (0 if title is None else _TITLE)
-    figure = Figure(figsize=(full_width / _DPI, full_height / _DPI), dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=(full_width / DPI, full_height / DPI), dpi=DPI, facecolor="white")
     axes = figure.add_axes(
         (
             (left + side) / full_width,
@@ -338,7 +332,7 @@ def _figure(canvas: Any, title: str | None, *, left: int = 0) -> Figure:
     axes.imshow(canvas, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     if title is not None:
-        axes.set_title(title, fontsize=11, color=_INK, pad=8)
+        axes.set_title(title, fontsize=11, color=INK, pad=8)
     return figure
 
 
@@ -349,34 +343,3 @@ def _positive(argument: str, value: int) -> int:
             "pass one, or None for the default."
         )
     return int(value)
-
-
-def _save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
-    if path is None:
-        return figure
-    known = figure.canvas.get_supported_filetypes()
-    ending = Path(path).suffix[1:].lower()
-    if ending not in known:
-        raise ValueError(
-            f"Expected path to end in one of {', '.join(sorted(known))}. Received: path={path}; "
-            "end it in .png."
-        )
-    _write(path, lambda beside: figure.savefig(beside, dpi=_DPI, format=ending))
-    return figure
-
-
-def _write(path: str | os.PathLike[str], save: Callable[[Path], None]) -> None:
-    """Save beside the destination, then rename: no reader sees half a picture."""
-    path = Path(path)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix.lower()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save(beside)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OSError(
-            error.errno, f"Could not write the picture ({error.strerror or error})", str(path)
-        ) from error
