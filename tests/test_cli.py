@@ -438,6 +438,9 @@ def test_generate_refuses_what_it_cannot_write(place: Path, folder: Path) -> Non
         result = invoke(["generate", str(export), *arguments.split()])
         assert result.exit_code == 1
         assert said in result.output
+    result = invoke(["generate", str(export), "--length", "3"])
+    assert result.exit_code == 2
+    assert "--length is for sequences" in result.output
     assert not (folder / "generated.png").exists()
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from here import strangers_here
 
 import tfvae
 from tfvae import zoo
+from tfvae.cli import cli
 from tfvae.export import comparisons, verification
 from tfvae.export.endpoints import endpoints
 from tfvae.export.manifest import Manifest
@@ -60,6 +62,10 @@ def test_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = vae.forecast(x, T, seeds=[5, 6], observed=np.array([T, 2]))
     theirs = exported.forecast(x, seeds=[5, 6], length=[T, 2])
     np.testing.assert_allclose(theirs["mean"], ours.mean[0], atol=comparisons.TOLERANCE)
+    picture = tmp_path / "lines.png"
+    asked = ["generate", str(path), "--num", "2", "--length", "2", "--out", str(picture)]
+    assert CliRunner().invoke(cli, asked).exit_code == 0
+    assert picture.stat().st_size > 0
     short = exported.generate(seeds=[1, 2], length=2)
     np.testing.assert_array_equal(short["sample"][:, 2:], 0.0)
     ours = vae.score(x, samples=3, observed=np.array([2, 2]))

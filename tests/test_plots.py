@@ -257,3 +257,32 @@ def test_pyplot_is_not_touched(tmp_path):
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+def test_sequences_are_lines_up_to_their_lengths():
+    values = np.arange(24.0).reshape(3, 4, 2)
+    figure = plots.series(values, lengths=[4, 2, 3], columns=2)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [len(axes.lines) for axes in panels] == [2, 2, 2]
+    for place, (axes, length) in enumerate(zip(panels, [4, 2, 3], strict=True)):
+        for k, line in enumerate(axes.lines):
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(1, length + 1))
+            np.testing.assert_array_equal(line.get_ydata(), values[place, :length, k])
+    # Two lines differ without colours.
+    assert len({line.get_linestyle() for line in panels[0].lines}) == 2
+    assert len(plots.series(np.zeros((1, 5))).axes) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros(3), "to be sequences"),
+        (np.zeros((2, 3, 1, 1)), "to be sequences"),
+        (np.zeros((0, 3)), "to be sequences"),
+        (np.full((2, 3), np.nan), "NaN"),
+        (np.array([["a"]]), "to be sequences"),
+    ],
+)
+def test_what_is_no_sequence_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        plots.series(values)

@@ -164,6 +164,7 @@ def _print_checks(checks: tuple[Check, ...]) -> None:
     type=click.FloatRange(min=0),
     help="Of sentences: what the logits of words are divided by.  [default: 1.0]",
 )
+@click.option("--length", type=_COUNT, help="Of sequences: how many steps.  [default: all]")
 @click.option(
     "--means/--samples",
     default=True,
@@ -182,6 +183,7 @@ def generate(
     seed: int,
     temperature: tuple[float, ...],
     token_temperature: float | None,
+    length: int | None,
     means: bool,
     condition: str | None,
     version: int | None,
@@ -189,7 +191,10 @@ def generate(
     out: str | None,
     npz: str | None,
 ) -> None:
-    """Generate from an EXPORT, without TensorFlow: a picture, or sentences as text."""
+    """Generate from an EXPORT, without TensorFlow: a picture, or sentences as text.
+
+    Images are drawn in a grid, sequences as lines; vectors go into --npz.
+    """
     import numpy as np
 
     from tfvae import files, plots
@@ -201,6 +206,15 @@ def generate(
         raise click.UsageError("--out is for pictures: sentences are printed, or go into --npz.")
     if token_temperature is not None and not sentences:
         raise click.UsageError(f"--token-temperature is for sentences, which {export} has not.")
+    record = generator.endpoints.get("generate")
+    sequences = record is not None and any(spec.name == "length" for spec in record.inputs)
+    if length is not None and not sequences:
+        raise click.UsageError(f"--length is for sequences, which {export} has not.")
+    vectors = record is not None and any(
+        spec.name == "mean" and len(spec.shape) == 2 for spec in record.outputs
+    )
+    if vectors and (out is not None or npz is None):
+        raise click.UsageError(f"What {export} draws are vectors, and no picture: pass --npz FILE.")
     out = "generated.png" if out is None and npz is None and not sentences else out
     given = support.condition(condition, generator.manifest.classes)
     for path in (out, npz):
@@ -209,7 +223,7 @@ def generate(
     seeds = np.arange(num, dtype=np.uint64) + np.uint64(seed % 2**64)
     scales = temperature if len(temperature) > 1 else temperature[0]
     parts = [
-        generator.generate(rows, scales, given, token_temperature)
+        generator.generate(rows, scales, given, token_temperature, length)
         for rows in np.array_split(seeds.view(np.int64), -(-num // 1024))
     ]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -225,6 +239,9 @@ def generate(
         click.echo("\n".join(generator.tokeniser.decode(arrays["tokens"])))
     if out is not None:
         shown = "mean" if means else "sample"
-        plots.save_grid(arrays[shown], out)
+        if sequences:
+            plots.series(arrays[shown][:, :length], out)
+        else:
+            plots.save_grid(arrays[shown], out)
         other = "--samples draws from p(x|z)" if means else "--means shows the means of p(x|z)"
         click.echo(f"{out}: {num} {shown}s from {generator.path} ({other})")

@@ -1,13 +1,14 @@
 """Pictures: samples, reconstructions and the course of training.
 
 Functions return a `matplotlib.figure.Figure` and, given a path, write it whole or not at all.
-Images are drawn pixel for pixel: one pixel of data is a square block of the picture's. `save_grid` writes
-the same picture as `grid` without importing matplotlib, which takes as long as all else together
-that `tfvae generate` does.
+Images are drawn pixel for pixel: one pixel of data is a square block of the picture's. `save_grid`
+writes the same picture as `grid` without importing matplotlib, which takes as long as all else
+together that `tfvae generate` does.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from pathlib import Path
@@ -19,11 +20,11 @@ import numpy.typing as npt
 from tfvae.drawing import DPI, INK, MUTED, RULE, number, save, write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.figure import Figure
 
-__all__ = ["grid", "reconstructions", "save_grid", "training"]
+__all__ = ["grid", "reconstructions", "save_grid", "series", "training"]
 
 # Distinguishable to colour-blind readers, and dark enough to stay legible in grey.
 _TERMS = {
@@ -182,6 +183,72 @@ def reconstructions(
             color=INK,
         )
     return save(figure, path)
+
+
+def series(
+    values: npt.ArrayLike,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    lengths: npt.ArrayLike | None = None,
+    columns: int = 4,
+) -> Figure:
+    """Sequences as lines against their steps, a panel for each, on common axes.
+
+    Args:
+        values: [N, T] or, a line for each value of a step, [N, T, k].
+        path: Where to save the picture.
+        lengths: Steps of each sequence [N]; all T by default.
+        columns: Panels in a row, at most.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: They are no such sequences, are not finite or none, or `columns` is below 1.
+        OSError: The picture cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    lines = np.asarray(values)
+    lines = lines[..., None] if lines.ndim == 2 else lines
+    if lines.ndim != 3 or not lines.size or lines.dtype.kind not in "biuf":
+        raise ValueError(
+            "Expected values to be sequences, [N, T] or [N, T, k]. Received: values of shape "
+            f"{np.shape(values)}."
+        )
+    if not np.isfinite(lines).all():
+        raise ValueError("Expected finite values. Received: NaN or infinity among them.")
+    columns = min(_positive("columns", columns), len(lines))
+    ends = np.full(len(lines), lines.shape[1]) if lengths is None else np.asarray(lengths)
+    rows = -(-len(lines) // columns)
+    figure = Figure(
+        figsize=(2.1 * columns + 0.5, 1.4 * rows + 0.5),
+        dpi=DPI, facecolor="white", layout="constrained",
+    )  # fmt: skip
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+    for place, axes in enumerate(panels):
+        if place >= len(lines):
+            axes.set_visible(False)
+            continue
+        for k, (color, dashes) in zip(range(lines.shape[2]), _dashed(), strict=False):
+            y = lines[place, : ends[place], k]
+            axes.plot(range(1, len(y) + 1), y, color=color, linestyle=dashes, linewidth=1.2)
+        axes.tick_params(colors=MUTED, labelsize=8, length=0)
+        axes.grid(visible=True, color=RULE, linewidth=0.7)
+        axes.set_axisbelow(True)
+        for side, spine in axes.spines.items():
+            spine.set_visible(side == "bottom")
+            spine.set_color(RULE)
+    figure.supxlabel("step", fontsize=9.5, color=MUTED)
+    figure.supylabel("value", fontsize=9.5, color=MUTED)
+    return save(figure, path)
+
+
+def _dashed() -> Iterator[tuple[str, str]]:
+    """Yield colours and dashes of lines, which differ in grey too."""
+    colors = [color for _, color in _TERMS.values()]
+    for place in itertools.count():
+        yield colors[place % 3], ("-", "--", ":", "-.")[place % 4]
 
 
 def training(
