@@ -97,11 +97,7 @@ def fit_prior(
             "Expected `learning_rate` to be a positive number. "
             f"Received: learning_rate={learning_rate!r}."
         )
-    if not vae.takes_another_prior:
-        raise TypeError(
-            "Expected a model whose prior can be fitted after training. Received: a "
-            f"{type(vae).__name__}, whose latents are not one group that a prior is put to."
-        )
+    check_model(vae)
     if not intake.is_indexed(x):
         raise TypeError(
             "Expected `x` to be examples in memory: an array or tfvae.data.Examples. "
@@ -147,6 +143,15 @@ def fit_prior(
         new.compile_from_config(vae.get_compile_config())
     new.step.assign(vae.step)
     return new
+
+
+def check_model(vae: VAE) -> None:
+    """Raise a ``TypeError`` for a model whose prior cannot be fitted after training."""
+    if not vae.takes_another_prior:
+        raise TypeError(
+            "Expected a model whose prior can be fitted after training. Received: a "
+            f"{type(vae).__name__}, whose latents are not one group that a prior is put to."
+        )
 
 
 _KEPT = ("encoder", "decoder", "posterior", "likelihood")

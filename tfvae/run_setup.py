@@ -58,9 +58,10 @@ def build(config: RunConfig, dataset: Dataset) -> tfvae.VAE:
 
     Raises:
         ValueError: for options or data that do not fit, RunError among them.
+        TypeError: where a prior is to be fitted to a model that takes no other.
     """
     startup.import_tensorflow()
-    from tfvae import intake, optimizers, zoo
+    from tfvae import expost, intake, optimizers, zoo
 
     function = options.find(config.model)
     arguments = dict(config.options)
@@ -80,6 +81,10 @@ def build(config: RunConfig, dataset: Dataset) -> tfvae.VAE:
             if part is not None:
                 accepted = intake.accepted(model.likelihood, *model.arrange(part), argument=name)
                 model.check_condition(accepted, "data with labels")
+                if name == "train":
+                    model.check_examples(accepted)
+        if config.fit_prior != "none":
+            expost.check_model(model)
         for slot in config.freeze:
             for layer in model.slot_layers(slot):
                 layer.trainable = False
