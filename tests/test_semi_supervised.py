@@ -229,3 +229,23 @@ def test_exported(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         np.testing.assert_allclose(theirs, ours, atol=1e-3)
     with pytest.raises(ValueError, match="Pass `condition` too"):
         export.generate([1])
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "error"),
+    [
+        ("semi_supervised_vae", {}, ValueError),
+        ("hierarchical_vae", {"fit_prior": "normal"}, TypeError),
+    ],
+)
+def test_refused_before_a_run_is_written(
+    model: str, options: Any, error: Any, tmp_path: Path
+) -> None:
+    x, y = clusters(40)
+    np.savez(tmp_path / "none.npz", x_train=x, y_train=np.full_like(y, -1), x_test=x, y_test=y)
+    config = tfvae.runs.RunConfig(
+        model, str(tmp_path / "none.npz"), options={"hidden": (4,)}, **options
+    )
+    with pytest.raises(error):
+        tfvae.runs.train(config, tmp_path / "run", verbose=False)
+    assert not (tmp_path / "run").exists()
