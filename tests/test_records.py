@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from tfvae import images
 from tfvae.cli import cli
 from tfvae.convert import convert
 from tfvae.data import DataError, load
-from tfvae.records import Records, reader, shards
+from tfvae.records import Records, reader, shards, writer
 from tfvae.records.wire import Wire, varint_bytes
 
 
@@ -166,6 +167,28 @@ def test_names_scales_and_fingerprints(tmp_path: Path) -> None:
         load(tmp_path / "i")
     with pytest.raises(DataError, match=r"values in \[0, 1\] for binarize='threshold'"):
         load(tmp_path / "i", scale=2, binarize="threshold")
+
+
+def test_labels_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    y = np.array([3, -1, 3, 0, -1, 3, 7])
+    np.savez(tmp_path / "n.npz", x_train=numbered(7), y_train=y, x_test=numbered(2))
+    found = convert(tmp_path / "n.npz", tmp_path / "out", shards=3, validation=2).path
+    parts = [Records.open(found, name, scale=1) for name in ("train", "validation")]
+    for part in parts:
+        assert part.label_counts == Counter(part.examples().y.tolist())
+    assert sum((Counter(part.label_counts) for part in parts), Counter()) == Counter(y.tolist())
+    assert Records.open(found, "test", scale=1).label_counts is None
+    monkeypatch.setattr(writer, "LABELS", 3)  # more kinds than are counted
+    many = convert(tmp_path / "n.npz", tmp_path / "many").path
+    assert Records.open(many, scale=1).label_counts is None
+
+
+def test_a_folder_of_text_has_its_words(tmp_path: Path) -> None:
+    (tmp_path / "some.txt").write_text("a dog runs\na cat sleeps\na dog sleeps\n" * 4)
+    source = load(tmp_path / "some.txt")
+    converted = load(convert(tmp_path / "some.txt", tmp_path / "out").path)
+    assert converted.vocabulary == source.vocabulary
+    assert set(converted.vocabulary) >= {"dog", "sleeps"}
 
 
 @pytest.mark.parametrize("values", [[False, True], [0.25, -3.0]])
@@ -547,7 +570,8 @@ def left(folder: Path) -> list[str]:
         ("pets", {"size": (0, 3)}, r"size=\(0, 3\)"),
         ("pets", {"dest": "pets/out"}, "apart from the source"),
         ("pets", {"dest": "."}, "apart from the source"),
-        ("nan.npy", {}, "finite values in nan"),
+        ("nan.npy", {}, "finite values in nan.*among the examples"),
+        ("unknown.npz", {}, "finite values in unknown.*among the labels"),
         ("complex.npy", {}, "complex64"),
         ("deep.npy", {}, "one of the types uint8, .*Received: deep of uint64"),
         ("named.npz", {}, "labels of named to be numbers"),
@@ -560,6 +584,7 @@ def test_bad_conversions(
     save(tmp_path / "pets" / "a.png")
     save(tmp_path / "pets" / "b.png")
     x = np.zeros((20, 3), np.float32)
+    np.savez("unknown.npz", x=x, y=np.full(20, np.nan, np.float32))
     np.savez("named.npz", x=x, y=np.array(["a", "b"] * 10))
     np.save("complex.npy", x.astype(np.complex64))
     np.save("deep.npy", x.astype(np.uint64))

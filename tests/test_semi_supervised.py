@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from scipy.special import logsumexp
 
 import tfvae
 from tfvae import objectives as o
+from tfvae.convert import convert
 from tfvae.data import Examples
 from tfvae.export import verification
+from tfvae.records import Records
 
 K, D = 3, 12
 
@@ -211,6 +214,42 @@ def test_of_arrays_the_labels_are_counted_and_of_a_pipeline_not(trained: Any) ->
     vae.compile(run_eagerly=True)
     vae.fit(tf.data.Dataset.from_tensor_slices(clusters(4)).batch(4), verbose=0)
     assert float(vae.labelled.numpy()) == 1.0
+
+
+def test_records_are_learned_from(tmp_path: Path) -> None:
+    x, y = clusters(120)
+    y = np.where(np.arange(120) % 4, -1, y)
+    np.savez(tmp_path / "few.npz", x_train=x, y_train=y, x_test=x)
+    few = Records.open(convert(tmp_path / "few.npz", tmp_path / "few").path)
+    vae = made()
+    vae.compile(run_eagerly=True)
+    history = vae.fit(few, batch_size=120, verbose=0).history
+    assert float(vae.labelled.numpy()) == 1 / 4
+    arrays = made()
+    arrays.compile(run_eagerly=True)
+    again = arrays.fit(few.examples(), batch_size=120, verbose=0).history
+    # One step of all examples: in another order, and so with other noise.
+    assert history["accuracy"] == pytest.approx(again["accuracy"])
+    # Far behind the first examples, whatever the order of the files.
+    y[-1] = K
+    np.savez(tmp_path / "wrong.npz", x_train=np.tile(x, (9, 1)), y_train=np.tile(y, 9), x_test=x)
+    wrong = Records.open(convert(tmp_path / "wrong.npz", tmp_path / "wrong").path)
+    for model in (vae, tfvae.zoo.cvae((D,), 2, classes=K, hidden=(4,))):
+        with pytest.raises(ValueError, match=f"whole numbers from 0 to {K - 1}"):
+            model.fit(wrong, verbose=0)
+    none = Records.open(few.folder, "test")
+    with pytest.raises(ValueError, match=r"labels of some examples.*x alone"):
+        vae.fit(none, verbose=0)
+    layout = few.layout
+    uncounted = replace(
+        few,
+        layout=replace(
+            layout,
+            parts={name: replace(part, label_counts=None) for name, part in layout.parts.items()},
+        ),
+    )
+    with pytest.raises(ValueError, match="labels were counted as they were written"):
+        vae.fit(uncounted, verbose=0)
 
 
 @pytest.mark.slow

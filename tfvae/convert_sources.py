@@ -106,7 +106,7 @@ def of_arrays(source: str | os.PathLike[str]) -> tuple[Layout, dict[str, Source]
     labels = [part.y for part in parts.values() if part.y is not None]
     shape = found["train"].x.shape[1:]
     layout = _layout(name, shape, dtype, labels, scale=data.known_scale(source))
-    return layout, parts
+    return dataclasses.replace(layout, vocabulary=data.vocabulary(raw)), parts
 
 
 def of_images(

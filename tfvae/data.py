@@ -162,8 +162,7 @@ def load(
         train, held_out = train.split(
             held_out_count("validation", validation, len(train)), seed=seed
         )
-    words = tuple(raw["vocabulary"].tolist()) if "vocabulary" in raw else ()
-    return Dataset(name, train, held_out, found["test"], fingerprint(raw), classes, words)
+    return Dataset(name, train, held_out, found["test"], fingerprint(raw), classes, vocabulary(raw))
 
 
 def as_folder(source: str | os.PathLike[str]) -> Path | None:
@@ -180,6 +179,11 @@ def known_scale(source: str | os.PathLike[str]) -> float | None:
     if text == "grammar" or text.lower().endswith(".txt"):
         return 1.0
     return 16.0 if text == "digits" else None
+
+
+def vocabulary(raw: dict[str, Array]) -> tuple[str, ...]:
+    """The words of a source of text by their tokens; of other sources none."""
+    return tuple(raw["vocabulary"].tolist()) if "vocabulary" in raw else ()
 
 
 def divide(name: str, raw: dict[str, Array]) -> dict[str, Part]:
@@ -250,7 +254,15 @@ def _streamed(folder: Path, validation: float, seed: int, **options: Any) -> Dat
         train, held_out = train.split(
             held_out_count("validation", validation, len(train)), seed=seed
         )
-    return Dataset(layout.name, train, held_out, found["test"], layout.fingerprint, layout.classes)
+    return Dataset(
+        layout.name,
+        train,
+        held_out,
+        found["test"],
+        layout.fingerprint,
+        layout.classes,
+        layout.vocabulary,
+    )
 
 
 def _check_own(name: str, held_out: Examples | Records | None) -> None:

@@ -145,18 +145,18 @@ class VAE(Generative, TraceModel):
         if not self.conditional:
             return
         taker = next(iter(self.takers))
-        examples = intake.first(examples)
-        if examples.y is None:
+        y = intake.labels(examples)
+        if y is None:
             raise ValueError(
                 f"Expected conditions for the {taker}, one for each example. Received: x alone. "
                 f"Pass them too: {call}."
             )
-        if examples.y.dtype.kind == "f" and not np.all(np.isfinite(examples.y)):
+        if y.dtype.kind == "f" and not np.all(np.isfinite(y)):
             raise ValueError(
                 f"Expected finite conditions for the {taker}. Received: NaN or infinity among "
                 f"those of {call}."
             )
-        self.check_labels(examples.y)
+        self.check_labels(y)
 
     def unpack(self, data: Any) -> Unpacked:
         """Read a batch; where the model is conditional, y is the condition."""

@@ -16,7 +16,7 @@ from tfvae import objectives
 from tfvae.checks import check_emits
 from tfvae.data import Examples
 from tfvae.generation import in_batches
-from tfvae.intake import first
+from tfvae.intake import labels
 from tfvae.model import VAE, Scores
 from tfvae.objectives import Objective
 from tfvae.records import Records
@@ -174,26 +174,22 @@ class SemiSupervisedVAE(VAE):
 
     def check_condition(self, examples: Examples | Records, call: str) -> None:
         """Refuse labels that are neither classes nor missing."""
-        y = first(examples).y
+        y = labels(examples)
         if y is not None:
             self.check_labels(y[y != UNLABELLED])
 
     def check_examples(self, examples: Examples | Records) -> None:
         """Refuse a training set without labels, and count them."""
         super().check_examples(examples)
-        if isinstance(examples, Records):
-            raise TypeError(
-                "Expected examples in memory, whose labels are counted before training. Received: "
-                "records. Read them: records.examples()."
-            )
-        known = 0 if examples.y is None else int(np.sum(examples.y != UNLABELLED))
+        y, counts = labels(examples), _counts(examples)
+        known = sum(number for label, number in counts.items() if label != UNLABELLED)
         if not known:
             raise ValueError(
                 "Expected labels of some examples, and -1 for the others. Received: "
-                f"{'x' if examples.y is None else 'labels of -1'} alone. Pass those that there "
-                "are: vae.fit(x, y). Without any, train a plain tfvae.VAE."
+                f"{'x' if y is None else 'labels of -1'} alone. Pass those that there are: "
+                "vae.fit(x, y). Without any, train a plain tfvae.VAE."
             )
-        self.labelled.assign(known / len(examples))
+        self.labelled.assign(known / sum(counts.values()))
 
     def classify(self, x: Any, *, batch_size: int = 1024) -> npt.NDArray[np.floating[Any]]:
         """Return q(y|x), [N, classes].
@@ -311,6 +307,20 @@ class SemiSupervisedVAE(VAE):
     def own_config(self) -> dict[str, Any]:
         """The classifier, as it can be saved."""
         return {"classifier": keras.saving.serialize_keras_object(self.classifier)}
+
+
+def _counts(examples: Examples | Records) -> dict[int, int]:
+    """Return how often each label is among the examples."""
+    if not isinstance(examples, Records):
+        found = () if examples.y is None else np.unique(examples.y, return_counts=True)
+        return dict(zip(*(each.tolist() for each in found), strict=True)) if found else {}
+    if examples.labelled and examples.label_counts is None:
+        raise ValueError(
+            "Expected records whose labels were counted as they were written. Received: "
+            f"{examples.folder}, where they were not. Convert the data again, or read them into "
+            "memory: records.examples()."
+        )
+    return examples.label_counts or {}
 
 
 def _check_objective(objective: Objective) -> None:

@@ -158,6 +158,15 @@ class Records:
         return self.layout.parts[self.part].labelled
 
     @property
+    def label_counts(self) -> dict[int, int] | None:
+        """How often each label is in this part of the folder, where that was counted.
+
+        Of a part that :meth:`split` divided, as it was before.
+        """
+        counts = self.layout.parts[self.part].label_counts
+        return None if counts is None else dict(counts)
+
+    @property
     def bounds(self) -> tuple[float, float]:
         """The least and the greatest value in the folder, divided."""
         return self.layout.low / self.divide_by, self.layout.high / self.divide_by

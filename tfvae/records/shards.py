@@ -55,10 +55,13 @@ class Part:
     Attributes:
         labelled: Whether its records have "y".
         shards: Its files.
+        label_counts: Each whole number that stands alone as a label, and how often; None where
+            labels are other than that, or of more kinds than a folder counts.
     """
 
     labelled: bool
     shards: tuple[Shard, ...]
+    label_counts: tuple[tuple[int, int], ...] | None = None
 
     def __len__(self) -> int:
         return sum(shard.examples for shard in self.shards)
@@ -82,6 +85,7 @@ class Layout:
         classes: Names of the labels 0, 1, ..., or none.
         block: Records in a block; the last of a shard may have fewer.
         parts: "train", "test" and perhaps "validation".
+        vocabulary: Of text, the words by their tokens, or none.
     """
 
     name: str
@@ -97,6 +101,7 @@ class Layout:
     classes: tuple[str, ...]
     block: int
     parts: dict[str, Part]
+    vocabulary: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The same as JSON has it."""
@@ -149,6 +154,7 @@ def read(folder: Path) -> Layout:
         layout = Layout(
             **document
             | {name: tuple(document[name]) for name in ("shape", "label_shape", "classes")}
+            | {"vocabulary": tuple(document.get("vocabulary", ()))}
             | {"parts": {name: _part(part) for name, part in document["parts"].items()}}
         )
         _check_parts(layout)
@@ -159,7 +165,9 @@ def read(folder: Path) -> Layout:
 
 def _part(document: dict[str, Any]) -> Part:
     shards = [Shard(**each | {"checks": tuple(each["checks"])}) for each in document["shards"]]
-    return Part(document["labelled"], tuple(shards))
+    counts = document.get("label_counts")
+    pairs = None if counts is None else tuple((int(label), int(n)) for label, n in counts)
+    return Part(document["labelled"], tuple(shards), pairs)
 
 
 def _check_parts(layout: Layout) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from tfvae.records.shards import Layout, Part, Shard, shard_name
 from tfvae.sources import Array, DataError
 
 __all__ = ["Chunk", "Progress", "Source", "Writer"]
+
+LABELS = 4096
+"""Kinds of labels that are counted, at most."""
 
 Progress = Callable[[int, int], object]
 """Called with the number of examples that were written, and of all."""
@@ -75,6 +79,7 @@ class Writer:
         self._total = total
         self._done = 0
         self._low, self._high = np.inf, -np.inf
+        self._labels: Counter[int] | None = None
         head = f"{layout.dtype} {layout.shape} {layout.label_dtype} {layout.label_shape}\n"
         self._digest = hashlib.sha256(head.encode())
 
@@ -104,6 +109,8 @@ class Writer:
         )
 
     def _part(self, name: str, source: Source, count: int) -> Part:
+        counted = source.y is not None and source.y.ndim == 1 and source.y.dtype.kind in "biu"
+        self._labels = Counter() if counted else None
         messages = self._messages(source)
         # As even as whole numbers are.
         sizes = [len(share) for share in np.array_split(np.arange(len(source)), count)]
@@ -111,7 +118,9 @@ class Writer:
             self._shard(shard_name(name, index, count), size, messages, source.y is not None)
             for index, size in enumerate(sizes)
         ]
-        part = Part(source.y is not None, tuple(shards))
+        found = self._labels
+        counts = None if found is None or len(found) > LABELS else tuple(sorted(found.items()))
+        part = Part(source.y is not None, tuple(shards), counts)
         if not len(part):
             raise DataError(
                 f"Expected {name} examples of {self._layout.name} that can be read. All "
@@ -153,10 +162,14 @@ class Writer:
         self.left_out += [str(error).partition(";")[0] for error in chunk.damaged]
         if not len(chunk.x):
             return
-        if not np.isfinite(chunk.x).all():
-            raise DataError(
-                f"Expected finite values in {self._layout.name}. Received: NaN or infinite ones "
-                f"among the examples; drop or mend those."
-            )
+        for what, values in (("examples", chunk.x), ("labels", chunk.y)):
+            if values is not None and not np.isfinite(values).all():
+                raise DataError(
+                    f"Expected finite values in {self._layout.name}. Received: NaN or infinite "
+                    f"ones among the {what}; drop or mend those."
+                )
+        if self._labels is not None and len(self._labels) <= LABELS:
+            labels, counts = np.unique(chunk.y, return_counts=True)
+            self._labels.update(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
         self._low = min(self._low, chunk.x.min())
         self._high = max(self._high, chunk.x.max())
