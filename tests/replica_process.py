@@ -23,6 +23,7 @@ from tfvae import cluster, replicas
 from tfvae.data import Examples
 from tfvae.feeds import Feed
 from tfvae.objectives import ELBO, IWAE
+from tfvae.text.tokeniser import SPECIAL
 
 optimizers = keras.optimizers
 SHAPE = (6, 5)
@@ -55,6 +56,19 @@ def weights_drawn() -> tfvae.VAE:
         decoder=convert(plain.decoder, estimator="flipout", initial_scale=0.1),
         objective=ELBO(samples=2),
     )
+
+
+def words(count: int) -> Any:
+    """Sentences of one to four of three words, as tokens."""
+    lengths = np.arange(count)[:, None] % 4 + 1
+    kinds = np.random.default_rng(0).integers(4, 7, (count, 5))
+    ends = np.where(np.arange(5) == lengths, 2, 0)
+    return np.where(np.arange(5) < lengths, kinds, ends)
+
+
+def sentence_model() -> tfvae.VAE:
+    vocabulary = (*SPECIAL, "a", "b", "c")
+    return tfvae.zoo.sentence_vae((5,), 2, vocabulary=vocabulary, units=8, embedding=4)
 
 
 def normalised(*, synchronized: bool) -> tfvae.VAE:
@@ -135,6 +149,17 @@ CASES = {
         evaluate=True,
     ),
     "bayesian": Case(model=weights_drawn, data=lambda: binary(67), evaluate=True),
+    "levels": Case(
+        model=lambda: tfvae.zoo.hierarchical_vae(SHAPE, (3, 2), hidden=(8,), kl_warmup=(5,)),
+        data=lambda: binary(67),
+        evaluate=True,
+    ),
+    "steps": Case(
+        model=lambda: tfvae.zoo.deep_markov_model(SHAPE, 2, hidden=(8,)),
+        data=lambda: Examples(binary(67), np.arange(6) <= np.arange(67)[:, None] % 6),
+        evaluate=True,
+    ),
+    "sentences": Case(model=sentence_model, data=lambda: words(67), evaluate=True),
     "conv": Case(
         model=lambda: tfvae.zoo.vae((8, 8, 1), 2, network="conv", filters=(2, 2), hidden=(4,)),
         data=lambda: np.kron(binary(65), np.ones((2, 2)))[:, 2:10, 2:, None].astype("float32"),

@@ -286,7 +286,7 @@ def start(
     )
 
 
-def ended(process: subprocess.Popen[str], timeout: float = 240.0) -> tuple[int, str, str]:
+def ended(process: subprocess.Popen[str], timeout: float = 480.0) -> tuple[int, str, str]:
     try:
         output, errors = process.communicate(timeout=timeout)
     finally:
