@@ -11,9 +11,9 @@ from outside import ROOT
 
 import tfvae
 
-# From the ground up, as ARCHITECTURE.md draws it. Rooms inside a package (`layers`, `priors`,
-# `objectives`, `bayesian`, `records`, `text`, `families`, `zoo`, `export`) see each other; a room
-# of its own package is a floor's neighbour only if it stands lower in this list.
+# From the ground up, as ARCHITECTURE.md draws it. Rooms inside a package (`layers`, `export`, ...)
+# see each other; a room of its own package is a floor's neighbour only if it stands lower in this
+# list.
 FLOORS = [
     ["text"],
     ["drawing", "random", "sequences", "sources"],
@@ -52,15 +52,11 @@ EXPORT = Path(tfvae.export.__path__[0])
 
 
 def files() -> Iterator[tuple[str, Path]]:
-    packages = (
-        "layers", "priors", "objectives", "bayesian", "records", "text", "families", "zoo",
-    )  # fmt: skip
-    rooms = [path for package in packages for path in PACKAGE.glob(f"{package}/*.py")]
-    for path in sorted([*PACKAGE.glob("*.py"), *rooms, *EXPORT.rglob("*.py")]):
+    for path in sorted({*PACKAGE.rglob("*.py"), *EXPORT.rglob("*.py")}):
         if path.is_relative_to(EXPORT):
             yield "export", path
         elif path.parent != PACKAGE:
-            yield path.parent.name, path
+            yield path.relative_to(PACKAGE).parts[0], path
         elif not path.stem.startswith("__"):
             yield path.stem, path
 
