@@ -168,7 +168,7 @@ class Writer:
                     f"Expected finite values in {self._layout.name}. Received: NaN or infinite "
                     f"ones among the {what}; drop or mend those."
                 )
-        if self._labels is not None and len(self._labels) <= LABELS:
+        if chunk.y is not None and self._labels is not None and len(self._labels) <= LABELS:
             labels, counts = np.unique(chunk.y, return_counts=True)
             self._labels.update(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
         self._low = min(self._low, chunk.x.min())
