@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfvae.drawing import DPI, INK, MUTED, RULE, number, save
+from tfvae.drawing import INK, MUTED, number, panelled, save, titled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def label_efficiency(probing: Probing, path: str | os.PathLike[str] | None = Non
         OSError: The picture cannot be written.
     """
     names = list(dict.fromkeys(each.probe for each in probing.probes))
-    figure, panels = _panels(1, len(names), (4.6, 4.0))
+    figure, panels = panelled(1, len(names), (4.6, 4.0))
     worst = min(each.accuracy - each.error for each in probing.probes)
     floor = max(0.0, 10 * math.floor(10 * worst - 0.5))
     for name, axes in zip(names, panels, strict=True):
@@ -78,7 +78,7 @@ def label_efficiency(probing: Probing, path: str | os.PathLike[str] | None = Non
             )
         _logarithmic(axes, 0.8 * probing.labels[0], 1.25 * probing.labels[-1])
         axes.set_ylim(floor, 101)
-        _titled(axes, _PROBES[name], "labelled examples", "accuracy on the test set [%]")
+        titled(axes, _PROBES[name], "labelled examples", "accuracy on the test set [%]")
     panels[0].legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="lower right")
     return save(figure, path)
 
@@ -103,7 +103,7 @@ def bounds(
     """
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
-    figure, panels = _panels(rows, columns, (3.5, 2.9))
+    figure, panels = panelled(rows, columns, (3.5, 2.9))
     best = max(max(held_out) for _, _, held_out in curves.values())
     for axes, (latents, (samples, train, held_out)) in zip(panels, curves.items(), strict=False):
         middle = np.asarray(samples) - samples[0] / 2
@@ -121,7 +121,7 @@ def bounds(
             best, color=MUTED, linewidth=1, linestyle=":", label=f"best held out, {number(best)}"
         )
         axes.set_xscale("log")
-        _titled(
+        titled(
             axes, f"{latents} latents" if latents > 1 else "1 latent", "training samples seen", ""
         )
     # The steep beginning is left out, as in the paper: from where a tenth of the training is over.
@@ -171,7 +171,7 @@ def gradient_variance(
         ValueError: The ending of `path` is none that matplotlib knows.
         OSError: The picture cannot be written.
     """
-    figure, (left, right) = _panels(1, 2, (5.0, 4.2), sharey=False)
+    figure, (left, right) = panelled(1, 2, (5.0, 4.2), sharey=False)
     from matplotlib.ticker import NullLocator
 
     *_, best = noise
@@ -207,33 +207,16 @@ def gradient_variance(
             axes.set_xlim(-0.12 * steps[1], 1.25 * steps[-1])
             axes.set_xticks(steps, [f"{step:,}" for step in steps], rotation=45)
             axes.xaxis.set_minor_locator(NullLocator())
-    _titled(
+    titled(
         left, "gradient of q(z|x)'s parameters", "training step", "trace of the covariance [nats²]"
     )
-    _titled(right, f"relative to {best}", "training step", "ratio of variances", first=False)
+    titled(right, f"relative to {best}", "training step", "ratio of variances", first=False)
     (line, *handles), (text, *labels) = left.get_legend_handles_labels()
     figure.legend(
         [*handles, line], [*labels, text], frameon=False, fontsize=9, labelcolor=INK, ncols=3,
         loc="outside lower center",
     )  # fmt: skip
     return save(figure, path)
-
-
-def _panels(
-    rows: int, columns: int, size: tuple[float, float], *, sharey: bool = True
-) -> tuple[Figure, list[Any]]:
-    """Return a figure and its panels in reading order, each of a size in inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(
-        figsize=(size[0] * columns, size[1] * rows),
-        dpi=DPI,
-        facecolor="white",
-        layout="constrained",
-    )
-    figure.get_layout_engine().set(wspace=0.05, hspace=0.06, w_pad=0.1, h_pad=0.1)  # type: ignore[call-arg,union-attr]
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
-    return figure, list(grid.flat)
 
 
 def _logarithmic(axes: Any, first: float, last: float) -> None:
@@ -256,18 +239,3 @@ def _style(style: Mapping[str, Any]) -> dict[str, Any]:
         "capsize": 2.5,
         "elinewidth": 1,
     }
-
-
-def _titled(axes: Any, title: str, x: str, y: str, *, first: bool | None = None) -> None:
-    """Name a panel and its axes, and draw it as quietly as the others are."""
-    axes.set_title(title, fontsize=11, color=INK, loc="left", pad=8)
-    axes.set_xlabel(x, fontsize=9.5, color=MUTED)
-    if first is None:
-        y = y if axes.get_subplotspec().is_first_col() else ""
-    axes.set_ylabel(y, fontsize=9.5, color=MUTED)
-    axes.tick_params(which="both", colors=MUTED, labelsize=9, length=0, labelbottom=True)
-    axes.grid(visible=True, color=RULE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(RULE)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,3 +59,51 @@ def write(path: str | os.PathLike[str], draw: Callable[[Path], None]) -> None:
         raise OSError(
             error.errno, f"Could not write the picture ({error.strerror or error})", str(path)
         ) from error
+
+
+def positive(argument: str, value: Any) -> int:
+    """Return a whole number of at least 1, or say that it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(
+            f"Expected {argument} to be an integer of at least 1. Received: {argument}={value!r}; "
+            "pass one, or None for the default."
+        )
+    return int(value)
+
+
+def panelled(
+    rows: int, columns: int, size: tuple[float, float], *, sharey: bool = True
+) -> tuple[Figure, list[Any]]:
+    """Return a figure and its panels in reading order, each of a size in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(
+        figsize=(size[0] * columns, size[1] * rows),
+        dpi=DPI,
+        facecolor="white",
+        layout="constrained",
+    )
+    figure.get_layout_engine().set(wspace=0.05, hspace=0.06, w_pad=0.1, h_pad=0.1)  # type: ignore[call-arg,union-attr]
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
+    return figure, list(grid.flat)
+
+
+def titled(axes: Any, title: str, x: str, y: str, *, first: bool | None = None) -> None:
+    """Name a panel and its axes, and draw it as quietly as the others are."""
+    axes.set_title(title, fontsize=11, color=INK, loc="left", pad=8)
+    axes.set_xlabel(x, fontsize=9.5, color=MUTED)
+    if first is None:
+        y = y if axes.get_subplotspec().is_first_col() else ""
+    axes.set_ylabel(y, fontsize=9.5, color=MUTED)
+    axes.tick_params(labelbottom=True)
+    quiet(axes)
+
+
+def quiet(axes: Any, labelsize: float = 9) -> None:
+    """Draw a panel's axes so that the data stand out: a light grid, and no box."""
+    axes.tick_params(which="both", colors=MUTED, labelsize=labelsize, length=0)
+    axes.grid(visible=True, color=RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(RULE)

@@ -1,0 +1,11 @@
+"""Pictures of arrays: images, lines, latents. `tfvae.pictures` draws them of a model and its data.
+
+Functions return a `matplotlib.figure.Figure` and, given a path, write it whole or not at all. They
+need no TensorFlow, and import matplotlib when they are called.
+"""
+
+from tfvae.plots.curves import series as series
+from tfvae.plots.curves import training as training
+from tfvae.plots.images import grid as grid
+from tfvae.plots.images import reconstructions as reconstructions
+from tfvae.plots.images import save_grid as save_grid

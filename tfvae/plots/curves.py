@@ -1,0 +1,152 @@
+"""Pictures of lines: the course of training, and sequences."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tfvae.drawing import DPI, INK, MUTED, number, positive, quiet, save
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+# Distinguishable to colour-blind readers, and dark enough to stay legible in grey.
+_TERMS = {
+    "elbo": ("ELBO", "#0b5cad"),
+    "log_likelihood": ("log-likelihood  log p(x|z)", "#9a4a00"),
+    "kl": ("KL  q(z|x) ‖ p(z)", "#1a6e4a"),
+}
+
+
+def series(
+    values: npt.ArrayLike,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    lengths: npt.ArrayLike | None = None,
+    columns: int = 4,
+) -> Figure:
+    """Sequences as lines against their steps, a panel for each, on common axes.
+
+    Args:
+        values: [N, T] or, a line for each value of a step, [N, T, k].
+        path: Where to save the picture.
+        lengths: Steps of each sequence [N]; all T by default.
+        columns: Panels in a row, at most.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: They are no such sequences, are not finite or none, or `columns` is below 1.
+        OSError: The picture cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    lines = np.asarray(values)
+    lines = lines[..., None] if lines.ndim == 2 else lines
+    if lines.ndim != 3 or not lines.size or lines.dtype.kind not in "biuf":
+        raise ValueError(
+            "Expected values to be sequences, [N, T] or [N, T, k]. Received: values of shape "
+            f"{np.shape(values)}."
+        )
+    if not np.isfinite(lines).all():
+        raise ValueError("Expected finite values. Received: NaN or infinity among them.")
+    columns = min(positive("columns", columns), len(lines))
+    ends = np.full(len(lines), lines.shape[1]) if lengths is None else np.asarray(lengths)
+    rows = -(-len(lines) // columns)
+    figure = Figure(
+        figsize=(2.1 * columns + 0.5, 1.4 * rows + 0.5),
+        dpi=DPI, facecolor="white", layout="constrained",
+    )  # fmt: skip
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+    for place, axes in enumerate(panels):
+        if place >= len(lines):
+            axes.set_visible(False)
+            continue
+        for k, (color, dashes) in zip(range(lines.shape[2]), dashed(), strict=False):
+            y = lines[place, : ends[place], k]
+            axes.plot(range(1, len(y) + 1), y, color=color, linestyle=dashes, linewidth=1.2)
+        quiet(axes, 8)
+    figure.supxlabel("step", fontsize=9.5, color=MUTED)
+    figure.supylabel("value", fontsize=9.5, color=MUTED)
+    return save(figure, path)
+
+
+def dashed() -> Iterator[tuple[str, str]]:
+    """Yield colours and dashes of lines, which differ in grey too."""
+    colors = [color for _, color in _TERMS.values()]
+    for place in itertools.count():
+        yield colors[place % 3], ("-", "--", ":", "-.")[place % 4]
+
+
+def training(
+    history: Mapping[str, Sequence[float]], path: str | os.PathLike[str] | None = None
+) -> Figure:
+    """The terms of the ELBO by epoch: training solid, validation dashed.
+
+    Args:
+        history: Values per epoch, as in `fit(...).history`: `elbo`, `log_likelihood` and `kl`,
+            whichever are there, and the same with `val_` before, in nats per example.
+        path: Where to save the picture.
+
+    Returns:
+        The figure, one panel per term.
+
+    Raises:
+        ValueError: None of the terms is there, or all are empty.
+        OSError: The picture cannot be written.
+
+    Example:
+        >>> figure = training({"elbo": [-200.0, -120.0], "val_elbo": [-150.0, -118.0]})
+        >>> [line.get_linestyle() for line in figure.axes[0].lines]
+        ['-', '--']
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    terms = [t for t in _TERMS if len(history.get(t, ())) or len(history.get(f"val_{t}", ()))]
+    if not terms:
+        raise ValueError(
+            f"Expected history to hold values of {', '.join(_TERMS)}. Received keys: "
+            f"{', '.join(history) or 'none'}; pass fit(...).history."
+        )
+    figure = Figure(
+        figsize=(4.1 * len(terms) + 0.4, 3.7), dpi=DPI, facecolor="white", layout="constrained"
+    )
+    figure.get_layout_engine().set(wspace=0.06, w_pad=0.1, h_pad=0.1)  # type: ignore[call-arg,union-attr]
+    for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
+        title, colour = _TERMS[term]
+        for key, style, fill, label in (
+            (term, "-", colour, "training"),
+            (f"val_{term}", "--", "white", "validation"),
+        ):
+            values = np.asarray(history.get(key, ()), float)
+            if values.size:
+                axes.plot(
+                    np.arange(1, values.size + 1),
+                    values,
+                    style,
+                    color=colour,
+                    linewidth=1.8,
+                    marker="o" if values.size <= 15 else None,
+                    markersize=4,
+                    markerfacecolor=fill,
+                    label=f"{label} (last {number(values[-1])})",
+                )
+        axes.set_title(title, fontsize=11, color=INK, loc="left", pad=10)
+        axes.set_xlabel("epoch", fontsize=9.5, color=MUTED)
+        axes.set_ylabel("nats per example", fontsize=9.5, color=MUTED)
+        axes.xaxis.set_major_locator(
+            MaxNLocator(nbins=6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+        )
+        axes.set_xlim(0.5, max(len(line.get_xdata()) for line in axes.lines) + 0.5)
+        quiet(axes)
+        axes.margins(y=0.08)
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="best")
+    return save(figure, path)
