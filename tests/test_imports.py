@@ -30,7 +30,7 @@ FLOORS = [
     ["active", "families"],
     ["features"],
     ["evaluate", "expost", "export", "gradients", "probes"],
-    ["zoo", "charts"],
+    ["zoo", "charts", "pictures"],
     ["files", "startup", "devices", "tf_config", "options", "optimizers", "progress"],
     ["run_config", "cluster", "tensorboard", "convert_sources"],
     ["recorder", "convert"],

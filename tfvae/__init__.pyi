@@ -20,6 +20,7 @@ from . import loop as loop
 from . import networks as networks
 from . import objectives as objectives
 from . import optimizers as optimizers
+from . import pictures as pictures
 from . import plots as plots
 from . import priors as priors
 from . import probes as probes

@@ -8,4 +8,5 @@ from tfvae.plots.curves import series as series
 from tfvae.plots.curves import training as training
 from tfvae.plots.images import grid as grid
 from tfvae.plots.images import reconstructions as reconstructions
+from tfvae.plots.images import rows as rows
 from tfvae.plots.images import save_grid as save_grid

@@ -7,6 +7,7 @@ together that `tfvae generate` does.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,18 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from tfvae.drawing import DPI, INK, positive, save, write
-from tfvae.plots.tiles import (
-    PADDING,
-    colour_images,
-    composed,
-    default_scale,
-    exact_figure,
-    gap_of,
-    laid_out,
-)
+from tfvae.drawing import DPI, positive, save, write
+from tfvae.plots.tiles import PADDING, colour_images, exact_figure, labelled_rows, laid_out
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
 
 # What Pillow alone writes; matplotlib the others.
@@ -113,7 +108,7 @@ def reconstructions(
     mean: npt.ArrayLike,
     path: str | os.PathLike[str] | None = None,
     *,
-    columns: int = 12,
+    columns: int | None = None,
     title: str | None = None,
     scale: int | None = None,
 ) -> Figure:
@@ -123,7 +118,7 @@ def reconstructions(
         x: Originals, as `grid` takes them.
         mean: Their reconstructions, of the same shape up to a channel axis of one.
         path: Where to save the picture.
-        columns: Pairs in a row.
+        columns: Pairs in a row; 12 by default, or more of very many.
         title: A line above the images.
         scale: Picture pixels per image pixel.
 
@@ -147,33 +142,71 @@ def reconstructions(
             f"{np.shape(mean)}; pass one reconstruction per original."
         )
     count, height, width, _ = above.shape
+    if columns is None:  # about square where there are many
+        columns = max(12, round(math.sqrt(2 * count * height / width)))
     columns = min(positive("columns", columns), count)
-    scale = default_scale(columns * width) if scale is None else positive("scale", scale)
-    gap = gap_of(scale * max(height, width))
-    step = scale * height + gap
-    tops = [
-        gap + pair * (2 * step + 5 * gap) + below * step
-        for pair in range(-(-count // columns))
-        for below in (0, 1)
-    ]
     cuts = range(columns, count, columns)
-    rows = [
+    lines = [
         row
         for pair in zip(np.array_split(above, cuts), np.array_split(below, cuts), strict=True)
         for row in pair
     ]
-    canvas = composed(rows, tops, scale, gap)
-    figure = exact_figure(canvas, title, left=150)
-    axes = figure.axes[0]
-    for i, top in enumerate(tops):
-        axes.annotate(
-            ("original", "reconstruction")[i % 2],
-            (0, top + scale * height / 2),
-            xytext=(-6, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=9.5,
-            color=INK,
+    labels = ["original", "reconstruction"] * (len(lines) // 2)
+    return save(labelled_rows(lines, labels, group=2, title=title, scale=scale), path)
+
+
+def rows(
+    images: npt.ArrayLike,
+    labels: Sequence[str] = (),
+    path: str | os.PathLike[str] | None = None,
+    *,
+    headings: Sequence[str] = (),
+    group: int = 1,
+    title: str | None = None,
+    note: str | None = None,
+    scale: int | None = None,
+) -> Figure:
+    """Rows of images, each with what it is on its left.
+
+    Args:
+        images: Grey [R, C, H, W] or [R, C, H, W, 1], or colour [R, C, H, W, 3]; values are clipped
+            to [0, 1].
+        labels: One for each row, or none.
+        path: Where to save the picture.
+        headings: One for each column, or none; where they would meet, some are left out.
+        group: Rows that belong together; there is more space between groups.
+        title: A line above the images.
+        note: A line below them.
+        scale: Picture pixels per image pixel.
+
+    Returns:
+        The figure. Its only image holds every pixel as drawn.
+
+    Raises:
+        ValueError: `images` are no finite images, or labels or headings are not as many.
+        OSError: The picture cannot be written.
+
+    Example:
+        >>> figure = rows(np.zeros((2, 5, 8, 8)), ["first", "second"])
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['first', 'second']
+    """
+    array = np.asarray(images)
+    if array.ndim not in (4, 5) or not array.size:
+        raise ValueError(
+            "Expected images in rows, [R, C, H, W], [R, C, H, W, 1] or [R, C, H, W, 3]. Received: "
+            f"images of shape {array.shape}."
         )
+    for name, texts, count in (
+        ("labels", labels, array.shape[0]),
+        ("headings", headings, array.shape[1]),
+    ):
+        if len(texts) not in (0, count):
+            raise ValueError(f"Expected {count} {name}, or none. Received: {len(texts)}.")
+    pixels = colour_images("images", array.reshape(-1, *array.shape[2:]))
+    lines = pixels.reshape(*array.shape[:2], *pixels.shape[1:])
+    figure = labelled_rows(
+        list(lines), labels, headings=headings, group=positive("group", group), title=title,
+        note=note, scale=scale,
+    )  # fmt: skip
     return save(figure, path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tfvae.drawing import DPI, INK, positive
+from tfvae.drawing import DPI, INK, MUTED, positive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 # Between images: neither the black nor the white of their own edges.
 FRAME = 0.72
-MARGIN, TITLE = 18, 34  # pixels of the picture
+MARGIN, TITLE, HEADING = 18, 34, 26  # pixels of the picture
+CHARACTER = 11.5  # wide, in small text
+LARGEST = 30_000  # pixels a side
 PADDING = ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
 
 
@@ -78,20 +80,90 @@ def composed(rows: Sequence[Any], tops: Sequence[int], scale: int, gap: int) -> 
     return canvas
 
 
-def exact_figure(canvas: Any, title: str | None, *, left: int = 0) -> Figure:
-    """Return a figure in which each pixel of the canvas is one pixel of the picture."""
+def labelled_rows(
+    lines: Sequence[Any],
+    labels: Sequence[str] = (),
+    *,
+    headings: Sequence[str] = (),
+    group: int = 1,
+    title: str | None = None,
+    note: str | None = None,
+    scale: int | None = None,
+) -> Figure:
+    """Return a figure of rows of images [n, H, W, 3], labelled on the left and above.
+
+    Args:
+        lines: the rows, no other longer than the first.
+        labels: one for each row, or none.
+        headings: one for each column, or none.
+        group: rows that belong together.
+        title: a line above the images.
+        note: a line below them.
+        scale: picture pixels per image pixel.
+    """
+    columns, height, width, _ = lines[0].shape
+    scale = default_scale(columns * width) if scale is None else positive("scale", scale)
+    gap = gap_of(scale * max(height, width))
+    step = scale * height + gap
+    between = 5 * gap if group > 1 else 0
+    tops = [gap + i * step + (i // group) * between for i in range(len(lines))]
+    left = round(CHARACTER * max(map(len, labels), default=0))
+    figure = exact_figure(
+        composed(lines, tops, scale, gap), title, left=left, top=HEADING if headings else 0,
+        note=note,
+    )  # fmt: skip
+    axes = figure.axes[0]
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9.5, "color": INK}
+    for label, top in zip(labels, tops, strict=bool(labels)):
+        at = (0, top + scale * height / 2)
+        axes.annotate(label, at, xytext=(-6, 0), ha="right", va="center", **style)
+    # Only as many as have room side by side.
+    wide = CHARACTER * (1 + max(map(len, headings), default=0))
+    every = math.ceil(wide / (scale * width + gap))
+    for place in range(len(headings) // 2 % every, len(headings), every):
+        at = (gap + place * (scale * width + gap) + scale * width / 2, 0)
+        axes.annotate(headings[place], at, xytext=(0, 3), ha="center", va="bottom", **style)
+    return figure
+
+
+def exact_figure(
+    canvas: Any,
+    title: str | None,
+    *,
+    left: int = 0,
+    top: int = 0,
+    bottom: int = 0,
+    note: str | None = None,
+) -> Figure:
+    """Return a figure in which each pixel of the canvas is one pixel of the picture.
+
+    Args:
+        canvas: [height, width, 3].
+        title: a line above it.
+        left: pixels to leave free on its left, as are `top` and `bottom`.
+        top: above it.
+        bottom: below it.
+        note: a line below it.
+    """
     from matplotlib.figure import Figure
 
     height, width, _ = canvas.shape
-    text_width = 13 * len(title or "")  # generous, so that a title over a small image fits
-    side = max(MARGIN, (text_width - left - width) // 2)
-    full_width = left + width + 2 * side
-    full_height = height + 2 * MARGIN + (0 if title is None else TITLE)
+    if max(height, width) > LARGEST:
+        raise ValueError(
+            f"Expected a picture of at most {LARGEST:,} pixels a side. Received: images that make "
+            f"one of {width:,} by {height:,}; show fewer of them, or pass columns and scale."
+        )
+    # Generous, so that a line over a small image fits.
+    text_width = max(CHARACTER * 1.15 * len(title or ""), CHARACTER * len(note or ""))
+    side = max(MARGIN, round(text_width - left - width) // 2)
+    above = MARGIN + top + (0 if title is None else TITLE)
+    below = MARGIN + bottom + (0 if note is None else TITLE)
+    full_width, full_height = left + width + 2 * side, height + above + below
     figure = Figure(figsize=(full_width / DPI, full_height / DPI), dpi=DPI, facecolor="white")
     axes = figure.add_axes(
         (
             (left + side) / full_width,
-            MARGIN / full_height,
+            below / full_height,
             width / full_width,
             height / full_height,
         )
@@ -99,5 +171,8 @@ def exact_figure(canvas: Any, title: str | None, *, left: int = 0) -> Figure:
     axes.imshow(canvas, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     if title is not None:
-        axes.set_title(title, fontsize=11, color=INK, pad=8)
+        axes.set_title(title, fontsize=11, color=INK, pad=8 + 72 * top / DPI)
+    if note is not None:
+        middle = (side + (left + width) / 2) / full_width
+        figure.text(middle, MARGIN / full_height, note, fontsize=9, color=MUTED, ha="center")
     return figure

@@ -1,0 +1,90 @@
+"""Images that a model draws: samples, and reconstructions beside their originals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfvae import plots
+from tfvae.drawing import positive
+from tfvae.pictures.subject import Subject, no_images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def samples(
+    subject: Subject,
+    *,
+    n: int | None = None,
+    columns: int | None = None,
+    temperature: Any = 1.0,
+    drawn: bool = False,
+    condition: Any = None,
+) -> Figure:
+    """Draws from the prior, decoded.
+
+    Args:
+        subject: of which they are drawn.
+        n: how many; 64 by default, or 10 of each class.
+        columns: in a row.
+        temperature: scale of the prior's noise.
+        drawn: show draws from p(x|z), not its means.
+        condition: of a conditional model, one for each; by default every class by the same seeds,
+            or the conditions of the first examples.
+    """
+    vae = subject.vae
+    by_class = condition is None and vae.conditional and vae.classes is not None
+    count = positive("n", n) if n is not None else (10 if by_class else 64)
+    if by_class:
+        return _by_class(subject, count, temperature, drawn)
+    if condition is None and vae.conditional:
+        condition = subject.examples.y[:count]  # type: ignore[index, union-attr]
+        count = len(condition)
+    found = vae.generate(count, seed=subject.seed, temperature=temperature, condition=condition)
+    return plots.grid(subject.images(found.sample if drawn else found.mean), columns)
+
+
+def _by_class(subject: Subject, count: int, temperature: Any, drawn: bool) -> Figure:
+    """Draw a row for each class; the columns are of one seed, and so of one z."""
+    vae, classes = subject.vae, subject.vae.classes
+    assert classes is not None
+    seeds = np.tile(np.arange(count) + subject.seed, classes)
+    condition = np.repeat(np.arange(classes), count)
+    found = vae.generate(seeds=seeds, temperature=temperature, condition=condition)
+    pixels = subject.images(found.sample if drawn else found.mean)
+    rows = pixels.reshape(classes, count, *pixels.shape[1:])
+    return plots.rows(rows, [subject.named(label) for label in range(classes)])
+
+
+def no_samples(subject: Subject) -> str | None:
+    """Say why samples cannot be drawn."""
+    if reason := no_images(subject):
+        return reason
+    vae = subject.vae
+    known = subject.examples is not None and subject.examples.y is not None
+    if vae.conditional and vae.classes is None and not known:
+        return "the model is given a condition with each example; pass some, (x, y)"
+    return None
+
+
+def reconstructions(
+    subject: Subject, *, n: int | None = None, columns: int | None = None
+) -> Figure:
+    """Examples, and what the model makes of each, directly below it.
+
+    Args:
+        subject: of whose examples the first are shown.
+        n: how many; 36 by default.
+        columns: pairs in a row.
+    """
+    count = min(len(subject.x), 36 if n is None else positive("n", n))
+    x = subject.images(subject.x[:count])
+    mean = subject.images(subject.reconstructed(slice(count)))
+    return plots.reconstructions(x, mean, columns=columns)
+
+
+def no_pairs(subject: Subject) -> str | None:
+    """Say why there is nothing to put beside an example."""
+    return no_images(subject)
