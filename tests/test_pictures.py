@@ -1,4 +1,4 @@
-"""Pictures of models: what is in them, against what the model itself says; not only that they are."""
+"""Pictures of models: what is in them, against what the models say; not only that they are there."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ def test_reconstructions_are_those_of_the_first_examples(plane: Any, digits: Any
 def test_an_unknown_kind_or_option_is_named(plane: Any) -> None:
     with pytest.raises(ValueError, match="Did you mean 'samples'"):
         pictures.draw("sample", plane)
-    with pytest.raises(ValueError, match="options of 'samples'.*Did you mean 'columns'"):
+    with pytest.raises(ValueError, match=r"options of 'samples'.*Did you mean 'columns'"):
         pictures.draw("samples", plane, colums=3)

@@ -107,7 +107,7 @@ def labelled_rows(
     step = scale * height + gap
     between = 5 * gap if group > 1 else 0
     tops = [gap + i * step + (i // group) * between for i in range(len(lines))]
-    left = round(CHARACTER * max(map(len, labels), default=0))
+    left = round(14 + CHARACTER * max(map(len, labels))) if labels else 0
     figure = exact_figure(
         composed(lines, tops, scale, gap), title, left=left, top=HEADING if headings else 0,
         note=note,
