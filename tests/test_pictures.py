@@ -1,4 +1,4 @@
-"""Pictures of models: what is in them, against what the models say; not only that they are there."""
+"""Pictures of models: what is in them against what the models say; not only that they exist."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 import tfvae
 from tfvae import pictures
+from tfvae.pictures import interpolation
 
 
 def drawn(figure: Any) -> Any:
@@ -67,3 +68,193 @@ def test_an_unknown_kind_or_option_is_named(plane: Any) -> None:
         pictures.draw("sample", plane)
     with pytest.raises(ValueError, match=r"options of 'samples'.*Did you mean 'columns'"):
         pictures.draw("samples", plane, colums=3)
+
+
+def test_the_manifold_is_at_quantiles_of_the_prior(plane: Any) -> None:
+    from scipy.stats import norm
+
+    found = cells(pictures.draw("manifold", plane, n=5), 5, 5, 8)
+    low, high = norm.ppf(0.1), norm.ppf(0.9)
+    corners = {
+        (-1, 0): (low, low),
+        (-1, -1): (high, low),
+        (0, 0): (low, high),
+        (0, -1): (high, high),
+    }
+    for (row, column), z in corners.items():
+        wanted = plane.likelihood.mean(plane.decoder_params(np.array([z], "float32")))
+        # float32: the map of z and the drawing each round.
+        np.testing.assert_allclose(found[row, column], wanted[0, ..., 0], rtol=0, atol=1e-5)
+
+
+def test_a_plane_of_chosen_latents_leaves_the_others_in_the_middle() -> None:
+    vae = digits_vae(4)
+    found = cells(pictures.draw("manifold", vae, n=3, dims=(3, 1)), 3, 3, 8)
+    from scipy.stats import norm
+
+    z = np.zeros((1, 4), "float32")
+    z[0, 3], z[0, 1] = norm.ppf(5 / 6), norm.ppf(1 / 6)
+    wanted = np.asarray(vae.likelihood.mean(vae.decoder_params(z)))[0, ..., 0]
+    np.testing.assert_allclose(found[2, 2], wanted, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match=r"two latents, from 0 to 3\. Received: dims=\(0, 4\)"):
+        pictures.draw("manifold", vae, dims=(0, 4))
+
+
+def test_a_uniform_prior_has_quantiles_of_its_own_and_a_mixture_none(digits: Any) -> None:
+    prior = tfvae.priors.Uniform((2,))
+    subject = pictures.Subject.of(digits_vae(posterior="Kumaraswamy", prior=prior))
+    found = pictures.positions.positions(subject, [0.25, 0.5])
+    np.testing.assert_allclose(found.z, [[0.25, 0.25], [0.5, 0.5]], rtol=1e-6)
+    vamp = tfvae.zoo.mixture_prior_vae((8, 8, 1), 2, hidden=(16,), likelihood="ContinuousBernoulli")
+    assert "pass examples" in (pictures.available(vamp)["manifold"] or "")
+    subject = pictures.Subject.of(vamp, digits)
+    found = pictures.positions.positions(subject, [0.1, 0.9])
+    codes = tfvae.features.codes(vamp, digits)
+    np.testing.assert_allclose(found.z, np.quantile(codes, [0.01, 0.99], axis=0), rtol=1e-5)
+    assert "range of the examples' codes" in found.source
+    figure = pictures.draw("manifold", vamp, digits, n=3)
+    assert figure.texts[-1].get_text().startswith("over the range of the examples' codes")
+
+
+def test_a_traversal_of_a_dead_latent_is_constant_and_says_so(digits: Any) -> None:
+    vae = digits_vae(3)
+    # Latent 1 is dead: the decoder does not see it, and its posterior is its prior.
+    weights = vae.decoder.weights[0]
+    weights.assign(np.array(weights) * np.array([[1.0], [0.0], [1.0]], "float32"))
+    kernel, bias = (w for w in vae.encoder.weights if w.shape[-1] == 6)
+    mask = np.array([1, 0, 1, 1, 0, 1], "float32")
+    kernel.assign(np.array(kernel) * mask)
+    scale = float(np.log(np.expm1(1 - 1e-4)))  # at which the scale, softplus(raw) + 1e-4, is 1
+    bias.assign([3.0, 0.0, 0.0, 0.0, scale, 0.0])
+    figure = pictures.draw("traversals", vae, digits, n=5)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts[0].startswith("z₀  KL ")
+    assert texts[2] == "z₁  unused"
+    canvas = drawn(figure)[..., 0]
+    scale_, gap = 16, 4
+    rows = [
+        [
+            canvas[top : top + 8 * scale_ : scale_, left : left + 8 * scale_ : scale_]
+            for left in (gap + column * (8 * scale_ + gap) for column in range(5))
+        ]
+        for top in (gap + row * (8 * scale_ + gap) for row in range(3))
+    ]
+    moved = [np.ptp(np.stack(row), axis=0).max() for row in rows]
+    assert moved[2] == 0
+    assert min(moved[:2]) > 0
+
+
+def test_an_interpolation_ends_at_the_reconstructions(plane: Any, digits: Any) -> None:
+    figure = pictures.draw("interpolation", plane, digits, n=4, pairs=[(7, 3)])
+    canvas, scale, gap = drawn(figure)[..., 0], 16, 4
+    ends = np.asarray(plane.reconstruct(digits.x[[7, 3]]))[..., 0]
+    for row in range(2):  # along the line, and along the arc
+        top = gap + row * (8 * scale + gap)
+        for column, wanted in ((0, ends[0]), (3, ends[1])):
+            left = gap + column * (8 * scale + gap)
+            found = canvas[top : top + 8 * scale : scale, left : left + 8 * scale : scale]
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_the_condition_of_an_interpolation_is_that_of_the_nearer_end(digits: Any) -> None:
+    vae = tfvae.zoo.cvae(
+        (8, 8, 1), classes=10, latent_dim=2, hidden=(16,), likelihood="ContinuousBernoulli"
+    )
+    figure = pictures.draw("interpolation", vae, digits, n=3, pairs=[(0, 1)])
+    canvas, scale, gap = drawn(figure)[..., 0], 16, 4
+    ends = np.asarray(vae.reconstruct(digits.x[:2], digits.y[:2]))[..., 0]
+    for column, wanted in ((0, ends[0]), (2, ends[1])):
+        left = gap + column * (8 * scale + gap)
+        found = canvas[gap : gap + 8 * scale : scale, left : left + 8 * scale : scale]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_an_arc_keeps_the_length_and_a_line_does_not() -> None:
+    rng, t = np.random.default_rng(0), np.linspace(0, 1, 7)
+    a, b = rng.normal(size=(2, 5))
+    a, b = 2 * a / np.linalg.norm(a), 2 * b / np.linalg.norm(b)
+    arc, line = interpolation.slerp(a, b, t), interpolation.lerp(a, b, t)
+    np.testing.assert_allclose(np.linalg.norm(arc, axis=1), 2, rtol=1e-12)
+    assert np.linalg.norm(line, axis=1)[3] < 1.99
+    for points in (arc, line):
+        np.testing.assert_allclose(points[[0, -1]], [a, b], rtol=1e-12, atol=1e-12)
+    # At equal angles from each other.
+    steps = np.sum(arc[1:] * arc[:-1], axis=1) / 4
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-12)
+    # Where there is no arc it is the line.
+    for end in (3 * a, -a, 0 * a):
+        np.testing.assert_allclose(interpolation.slerp(a, end, t), interpolation.lerp(a, end, t))
+
+
+def test_points_of_a_scatter_are_the_codes(plane: Any, digits: Any) -> None:
+    figure = pictures.draw("scatter", plane, digits)
+    mean = np.asarray(plane.encode(digits.x).mean())
+    for label, group in enumerate(figure.axes[0].collections):
+        wanted = mean[digits.y == label]
+        np.testing.assert_allclose(group.get_offsets(), wanted, rtol=0, atol=1e-6)
+    # The labels can be read without colours.
+    assert [group.get_label() for group in figure.axes[0].collections] == list("0123456789")
+
+
+def test_principal_components_are_scikit_learns(digits: Any) -> None:
+    from sklearn.decomposition import PCA
+
+    vae = digits_vae(5)
+    figure = pictures.draw("scatter", vae, digits.x)
+    (group,) = figure.axes[0].collections
+    pca = PCA(2).fit(codes := tfvae.features.codes(vae, digits.x))
+    wanted = pca.transform(codes)
+    signs = np.sign(np.sum(wanted * group.get_offsets(), axis=0))
+    np.testing.assert_allclose(group.get_offsets(), wanted * signs, rtol=0, atol=1e-4)
+    share = f"({100 * pca.explained_variance_ratio_[0]:.0f}%)"
+    assert share in figure.axes[0].get_xlabel()
+    assert "no labels" in figure.get_supxlabel()
+
+
+def test_bars_are_the_kl_of_the_trace(digits: Any) -> None:
+    vae = digits_vae(5)
+    figure = pictures.draw("kl", vae, digits)
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    names = [int(text.get_text()) for text in figure.axes[0].get_xticklabels()]
+    (latent,) = vae.trace(digits.x).latents  # in closed form, whatever the draw
+    wanted = np.mean(np.asarray(latent.kl_per_dimension), axis=0)
+    np.testing.assert_allclose(heights, wanted[names], rtol=1e-4)
+    assert heights == sorted(heights, reverse=True)
+    total = np.mean(np.asarray(vae.trace(digits.x).kl_per_latent))
+    assert sum(heights) == pytest.approx(total, rel=1e-4)
+
+
+def test_levels_of_a_hierarchy_have_panels_whose_bars_sum_to_its_kl(digits: Any) -> None:
+    vae = tfvae.zoo.hierarchical_vae(
+        (8, 8, 1), latent_dim=(4, 2), hidden=(16,), between=(8,), likelihood="ContinuousBernoulli"
+    )
+    figure = pictures.draw("kl", vae, digits.take(50), samples=64)
+    sums = [sum(bar.get_height() for bar in axes.patches) for axes in figure.axes]
+    kl = np.mean(np.asarray(vae.trace(digits.x[:50], 512, 1).kl_per_latent), axis=0)
+    # Of the lower level the KL is a mean over draws above: 64 and 512 of 50 examples.
+    np.testing.assert_allclose(sums, kl, rtol=0.05)
+
+
+def test_the_usage_of_codes_is_counted(digits: Any) -> None:
+    vae = tfvae.zoo.vq_vae(
+        (8, 8, 1), 3, codes=8, positions=2, hidden=(16,), likelihood="ContinuousBernoulli"
+    )
+    figure = pictures.draw("codebook", vae, digits)
+    codes = np.ravel(vae.encode(vae.as_data(digits.x)).codes)
+    counts = np.sort(np.bincount(codes, minlength=8))[::-1] / codes.size
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    np.testing.assert_allclose(heights, counts, rtol=1e-9)
+    used = counts[counts > 0]
+    perplexity = np.exp(-np.sum(used * np.log(used)))
+    assert f"perplexity {perplexity:.2f}" in figure.axes[0].get_title(loc="left")
+
+
+@pytest.mark.slow
+def test_spaces_are_pulled_where_their_terms_pull(digits: Any) -> None:
+    figure = pictures.draw("spaces", digits_vae(), digits, epochs=60)
+    spread = {}
+    for axes in figure.axes:
+        points = np.concatenate([group.get_offsets() for group in axes.collections])
+        spread[axes.get_title(loc="left")] = points.std()
+    # The KL alone is least where all codes are 0; alone, reconstruction spreads them without end.
+    assert spread["KL only"] < 0.1 < spread["both: the ELBO"] < spread["reconstruction only"]

@@ -72,7 +72,12 @@ def positive(argument: str, value: Any) -> int:
 
 
 def panelled(
-    rows: int, columns: int, size: tuple[float, float], *, sharey: bool = True
+    rows: int,
+    columns: int,
+    size: tuple[float, float],
+    *,
+    sharey: bool = True,
+    sharex: bool = True,
 ) -> tuple[Figure, list[Any]]:
     """Return a figure and its panels in reading order, each of a size in inches."""
     from matplotlib.figure import Figure
@@ -84,7 +89,7 @@ def panelled(
         layout="constrained",
     )
     figure.get_layout_engine().set(wspace=0.05, hspace=0.06, w_pad=0.1, h_pad=0.1)  # type: ignore[call-arg,union-attr]
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     return figure, list(grid.flat)
 
 

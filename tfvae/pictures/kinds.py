@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import tfvae
 from tfvae import drawing
 from tfvae.export.errors import did_you_mean
-from tfvae.pictures import course, images
+from tfvae.pictures import course, images, interpolation, latents, positions, traversals
 from tfvae.pictures.subject import (
     Obstacle,
     Subject,
@@ -32,11 +32,13 @@ class Kind:
         function: draws it of a :class:`Subject`; its keyword arguments are the kind's options.
         needs: what has to be there: each says why it is not, or None.
         trains: whether drawing it trains models.
+        waived: obstacles that are none where an option is given, by the option.
     """
 
     function: Callable[..., Figure]
     needs: tuple[Obstacle, ...]
     trains: bool = False
+    waived: Mapping[str, Obstacle] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -54,9 +56,10 @@ class Kind:
         _, *rest = inspect.signature(self.function).parameters.items()
         return dict(rest)
 
-    def obstacle(self, subject: Subject) -> str | None:
-        """Say why it cannot be drawn, or return None."""
-        reasons = (need(subject) for need in self.needs)
+    def obstacle(self, subject: Subject, given: Collection[str] = ()) -> str | None:
+        """Say why it cannot be drawn, with the options given; or return None."""
+        others = (need for option, need in self.waived.items() if option not in given)
+        reasons = (need(subject) for need in (*self.needs, *others))
         return next((reason for reason in reasons if reason), None)
 
 
@@ -65,6 +68,15 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind(images.samples, (images.no_samples,)),
         Kind(images.reconstructions, (no_examples, images.no_pairs, no_conditions)),
+        Kind(
+            traversals.manifold, (traversals.no_traversals,), waived={"dims": traversals.no_plane}
+        ),
+        Kind(traversals.traversals, (traversals.no_traversals,)),
+        Kind(interpolation.interpolation, (interpolation.no_interpolation,)),
+        Kind(latents.scatter, (no_examples, no_conditions)),
+        Kind(latents.kl, (positions.no_measure, no_conditions)),
+        Kind(latents.codebook, (no_examples, latents.no_codebook)),
+        Kind(latents.spaces, (no_examples, latents.no_spaces, no_conditions), trains=True),
         Kind(course.training, (no_history,)),
     )
 }
@@ -116,7 +128,7 @@ def draw(
     subject = Subject.of(
         vae, examples, history=history, seed=seed, classes=classes, image_shape=image_shape
     )
-    if reason := chosen.obstacle(subject):
+    if reason := chosen.obstacle(subject, options):
         raise ValueError(f"Could not draw {kind!r}: {reason}.")
     return drawing.save(chosen.function(subject, **options), path)
 
