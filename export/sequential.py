@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvae.families.scan import unrolled
 from tfvae.families.sequential import Draws, SequentialVAE
 
-from .endpoint import Arrays, Definition, Entry, Function, Values
+from .endpoint import Arrays, Definition, Entry, Values
 from .flat import ENDPOINTS as FLAT
 from .flat import portable, scored
 from .manifest import Tensor
@@ -54,7 +53,7 @@ def _generate(subject: Subject) -> Definition:
             Tensor("temperature", (None,), "float32", bounds=(0.0, None), default=1.0),
             _length(model),
         ),
-        function=_flat(generate),
+        function=generate,
         reference=reference,
         examples=examples,
         values={"z": Values(compare="values"), **_drawn(subject)},
@@ -77,7 +76,7 @@ def _encode(subject: Subject) -> Definition:
             + (", and the standard deviations along it." if spread else ".")
         ),
         inputs=(x_input(subject), _length(model)),
-        function=_flat(encode),
+        function=encode,
         reference=lambda x, length: encode(tf.constant(x), tf.constant(length)),
         examples=lambda count: _data_examples(subject, count),
         values={"mean": Values(), "stddev": Values((0.0, None))},
@@ -96,7 +95,7 @@ def _reconstruct(subject: Subject) -> Definition:
             "Sequences x to the mean of p(x|z) along the path of means of q(z|x), 0 after `length`."
         ),
         inputs=(x_input(subject), _length(model)),
-        function=_flat(reconstruct),
+        function=reconstruct,
         reference=lambda x, length: reconstruct(tf.constant(x), tf.constant(length)),
         examples=lambda count: _data_examples(subject, count),
         values={"mean": data_values(subject)},
@@ -122,7 +121,7 @@ def _score(subject: Subject) -> Definition:
             "bound on log p(x) of the first `length` steps of each row, in nats."
         ),
         inputs=(x_input(subject), Tensor("seed", (None,), "int64"), _length(model)),
-        function=_flat(score),
+        function=score,
         reference=reference,
         examples=lambda count: _data_examples(subject, count, seeded=True),
         values={"elbo": Values(), "log_marginal": Values()},
@@ -153,7 +152,7 @@ def _forecast(subject: Subject) -> Definition:
             "the means of p(x|z), and draws from it."
         ),
         inputs=(x_input(subject), Tensor("seed", (None,), "int64"), _length(model)),
-        function=_flat(forecast),
+        function=forecast,
         reference=reference,
         examples=lambda count: _data_examples(subject, count, seeded=True),
         values=_drawn(subject),
@@ -169,16 +168,6 @@ def _drawn(subject: Subject) -> dict[str, Values]:
 def _model(subject: Subject) -> SequentialVAE:
     assert isinstance(subject.model, SequentialVAE)
     return subject.model
-
-
-def _flat(function: Function) -> Function:
-    """Have a function be traced without loops."""
-
-    def flat(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        with unrolled():
-            return function(*tensors)
-
-    return flat
 
 
 def _length(model: SequentialVAE) -> Tensor:

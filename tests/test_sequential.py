@@ -15,6 +15,7 @@ from state_space import StateSpace
 import tfvae
 from tfvae import objectives, sequences, zoo
 from tfvae.families import Markov, Repeated, SequentialVAE, Structured
+from tfvae.families.scan import scan
 
 TRUTH = StateSpace()
 # Sums of some hundred terms of order 10 in float64.
@@ -260,22 +261,28 @@ def test_sticking_the_landing_vanishes_at_the_exact_posterior(float64: None) -> 
     np.testing.assert_allclose(tape.gradient(loss, params), 0.0, atol=1e-10)
 
 
-def test_the_loop_and_the_unrolled_steps_are_one_function() -> None:
-    from tfvae.families.scan import unrolled
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_loop_over_steps_runs_either_way(reverse: bool) -> None:
+    values = np.random.default_rng(0).integers(-9, 9, (2, 5, 3)).astype("float32")
+    order = -1 if reverse else 1
+    sums = np.cumsum(values[:, ::order], axis=1)[:, ::order]
 
-    vae, x = small((4, 3)), walks(3, (4, 3)).astype("float32")
+    @tf.function(autograph=False)
+    def summed(x: tf.Tensor) -> Any:
+        start = tf.zeros_like(x[:, 0])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            whole = scan(lambda s, now: (s[0] + now[0],), (start,), [x], reverse=reverse)
+            # Of whole numbers, which floats hold: exact.
+            total = tf.reduce_sum(whole * tf.range(1.0, 6.0)[:, None])
+        return whole, tape.gradient(total, x)
 
-    def all_of_it() -> Any:
-        trace = vae.trace(x, 2, 1, mask=np.array([4, 3, 1]))
-        return trace.log_weight, vae.prior.transform(tf.ones([3, 4, 2]))
-
-    looped = tf.function(all_of_it, autograph=False)()
-    with unrolled():
-        flat = tf.function(all_of_it, autograph=False)
-        operations = {op.type for op in flat.get_concrete_function().graph.get_operations()}
-        assert not operations & {"While", "StatelessWhile"}
-        for ours, theirs in zip(flat(), looped, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    whole, gradient = summed(tf.constant(values))
+    np.testing.assert_array_equal(whole, sums)
+    # Of what comes later in the loop, a step is a part.
+    weights = np.arange(1.0, 6.0)
+    later = np.cumsum(weights) if reverse else np.cumsum(weights[::-1])[::-1]
+    np.testing.assert_array_equal(gradient, np.tile(later[:, None], (2, 1, 3)))
 
 
 def test_trains_and_is_saved(tmp_path: Path) -> None:

@@ -34,8 +34,10 @@ def simplify(model: onnx.ModelProto) -> None:
     """Tidy a graph in place; what it computes stays the same, to the bit.
 
     A reshape gets its static shape where only one size is unknown; what only moves constants is
-    done now; nodes and constants that no output depends on go.
+    done now; loops read what they do not change where it is; nodes and constants that no output
+    depends on go.
     """
+    _loop_invariants(model.graph)
     _constant_reshapes(model)
     _fold_constants(model.graph)
     remove_unused(model.graph)
@@ -62,6 +64,39 @@ def _constant_reshapes(model: onnx.ModelProto) -> None:
             tensor = onnx.numpy_helper.from_array(np.array(shape, np.int64), name)
             model.graph.initializer.append(tensor)
             node.input[1] = name
+
+
+def _loop_invariants(graph: onnx.GraphProto) -> None:
+    """Have loops read from without what their body hands on as it came, the weights above all.
+
+    As a state of the loop they are copied at each step, and no runtime knows that a product with
+    them is one with constants.
+    """
+    outputs = {value.name for value in graph.output}
+    for loop in [node for node in graph.node if node.op_type == "Loop"]:
+        body = loop.attribute[0].g
+        _loop_invariants(body)
+        made = {name: node for node in body.node for name in node.output}
+        for index in reversed(range(len(loop.input) - 2)):
+            given, state = loop.input[2 + index], body.input[2 + index].name
+            source = body.output[1 + index].name
+            while source in made and made[source].op_type == "Identity":
+                source = made[source].input[0]
+            held = [value.name for value in body.output].count(state)
+            if source != state or held > 1 or loop.output[index] in outputs:
+                continue
+            _read_instead(graph, loop.output[index], given)
+            _read_instead(body, state, given)
+            del loop.input[2 + index], loop.output[index]
+            del body.input[2 + index], body.output[1 + index]
+
+
+def _read_instead(graph: onnx.GraphProto, name: str, other: str) -> None:
+    """Have every node that reads a tensor read another one."""
+    for node in nodes(graph):
+        for position, read in enumerate(node.input):
+            if read == name:
+                node.input[position] = other
 
 
 def _fold_constants(graph: onnx.GraphProto) -> None:

@@ -1,26 +1,17 @@
-"""A function of time steps, one after the other: as a loop, or unrolled for exports."""
+"""A function of time steps, one after the other, as a loop: of any number of steps, one graph.
+
+tf2onnx stacks what a loop writes in the order in which it is written, wherever it says that it
+belongs. So the loop runs from the first step to the last, and where time runs backwards it is the
+sequences that are turned around, before and after.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 State = tuple[tf.Tensor, ...]
-
-_UNROLLED = contextvars.ContextVar("unrolled", default=False)
-
-
-@contextlib.contextmanager
-def unrolled() -> Iterator[None]:
-    """Have what is traced within a block hold no loops, which not every ONNX runtime compiles."""
-    token = _UNROLLED.set(True)
-    try:
-        yield
-    finally:
-        _UNROLLED.reset(token)
 
 
 def scan(
@@ -45,18 +36,11 @@ def scan(
         <tf.Tensor: ... numpy=array([1., 2., 3., 4.], dtype=float32)>
     """
     length = int(sequences[0].shape[1])
-    if _UNROLLED.get():
-        columns = [tf.unstack(each, axis=1) for each in sequences]
-        times = list(zip(*columns, strict=True))
-        seen = []
-        for now in reversed(times) if reverse else times:
-            state = step(state, now)
-            seen.append(state[0])
-        return tf.stack(seen[::-1] if reverse else seen, axis=1)
+    order = -1 if reverse else 1
     # Read from arrays of steps: the gradient of a slice would be as large as the whole.
     arrays = [
         tf.TensorArray(each.dtype, length, element_shape=each.shape[:1] + each.shape[2:]).unstack(
-            tf.transpose(each, [1, 0, 2])
+            tf.transpose(each, [1, 0, 2])[::order]
         )
         for each in sequences
     ]
@@ -65,10 +49,9 @@ def scan(
     def body(
         index: tf.Tensor, state: State, written: tf.TensorArray
     ) -> tuple[tf.Tensor, State, tf.TensorArray]:
-        time = length - 1 - index if reverse else index
-        new = step(state, tuple(array.read(time) for array in arrays))
+        new = step(state, tuple(array.read(index) for array in arrays))
         new = tuple(tf.ensure_shape(each, shape) for each, shape in zip(new, shapes, strict=True))
-        return index + 1, new, written.write(time, new[0])
+        return index + 1, new, written.write(index, new[0])
 
     _, _, written = tf.while_loop(
         lambda index, *_: index < length,
@@ -77,5 +60,5 @@ def scan(
         maximum_iterations=length,
     )
     return tf.ensure_shape(
-        tf.transpose(written.stack(), [1, 0, 2]), [shapes[0][0], length, shapes[0][1]]
+        tf.transpose(written.stack()[::order], [1, 0, 2]), [shapes[0][0], length, shapes[0][1]]
     )
