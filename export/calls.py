@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sized
 from typing import Any
 
@@ -196,6 +197,26 @@ class Calls:
         given = self._repeated("forecast", x, seed=seeds, length=length)
         return self.run("forecast", {"x": x} | given)
 
+    def impute(
+        self, x: npt.ArrayLike, observed: npt.ArrayLike, seeds: npt.ArrayLike | None = None
+    ) -> Arrays:
+        """Fill in what is missing of sequences, each by its own seed.
+
+        Args:
+            x: sequences [B, T, *step]; any valid value where nothing was observed.
+            observed: lengths [B], or 1 where something was observed and 0 where not: steps
+                [B, T] or, of most models, values [B, T, *step].
+            seeds: integers [B]; 0 to B - 1 by default.
+
+        Returns:
+            ``mean`` and ``sample``, each [B, T, *step]: x where it was observed.
+        """
+        seeds = np.arange(_count(x)) if seeds is None else seeds
+        record = self.endpoints.get("impute")
+        shapes = {spec.name: spec.shape for spec in record.inputs} if record else {}
+        mask = _as_mask(observed, shapes.get("observed", ()))
+        return self.run("impute", {"x": x, "observed": mask, "seed": seeds})
+
     def _repeated(
         self, endpoint: str, rows: npt.ArrayLike, **given: Any
     ) -> dict[str, npt.ArrayLike]:
@@ -214,6 +235,18 @@ class Calls:
             whole = (count, *np.shape(one))
             repeated[name] = np.broadcast_to(np.asarray(one), whole) if once else one
         return repeated
+
+
+def _as_mask(observed: npt.ArrayLike, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
+    """Return lengths [B] or steps [B, T] as a mask of a shape [B, T, ...]; others as they are."""
+    mask = np.asarray(observed)
+    if mask.ndim == 1 and len(shape) > 1:
+        mask = np.arange(shape[1] or 0) < mask[:, None]
+    if 1 < mask.ndim <= len(shape):
+        mask = mask.reshape(*mask.shape, *[1] * (len(shape) - mask.ndim))
+        with contextlib.suppress(ValueError):  # of another shape, which is refused by name
+            mask = np.broadcast_to(mask, [len(mask), *(size or 0 for size in shape[1:])])
+    return mask.astype(np.float32) if mask.dtype == bool else mask
 
 
 def _count(rows: npt.ArrayLike) -> int:

@@ -150,7 +150,7 @@ def _check_step(spec: Tensor, array: npt.NDArray[Any]) -> None:
     between = np.abs(steps - np.rint(steps)) > 1e-4 + 1e-7 * np.abs(steps)
     if between.any():
         raise ValueError(
-            f"Expected `{spec.name}` in steps of {spec.step:g} from {start:g}, for its likelihood "
-            f"has no values between them. Received: {np.count_nonzero(between)} of {array.size} "
+            f"Expected `{spec.name}` in steps of {spec.step:g} from {start:g}, for there are "
+            f"no values between them. Received: {np.count_nonzero(between)} of {array.size} "
             f"values between, such as {array[between][0]:g}. Round or binarise them."
         )

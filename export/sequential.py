@@ -159,6 +159,55 @@ def _forecast(subject: Subject) -> Definition:
     )
 
 
+def _impute(subject: Subject) -> Definition:
+    model, client = _model(subject), subject.processing
+    # Values that hang together within a step are there or missing together.
+    shape = model.data_shape if model.likelihood.by_value else (model.steps,)
+
+    def outputs(drawn: Draws) -> dict[str, Any]:
+        return {name: client.to_client(each) for name, each in drawn._asdict().items()}
+
+    def impute(x: tf.Tensor, observed: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        drawn = model.impute_rows(client.to_model(x), seed, observed, samples=1)
+        return outputs(Draws(*(each[:, 0] for each in drawn)))
+
+    def reference(
+        x: npt.NDArray[Any], observed: npt.NDArray[Any], seed: npt.NDArray[Any]
+    ) -> dict[str, Any]:
+        data = np.asarray(client.to_model(x))
+        drawn = model.impute(data, observed, seeds=seed)
+        return outputs(Draws(*(each[0] for each in drawn)))
+
+    def examples(count: int) -> Arrays:
+        # Of each row something: what is missing ends here, there lies within, or is every other.
+        masks = np.ones((3, *shape), np.float32)
+        masks[0, (model.steps + 1) // 2 :] = 0
+        masks[1, 1:-1] = 0
+        masks[2].reshape(-1)[1::2] = 0
+        return {
+            "x": subject.data_examples(count),
+            "observed": np.resize(masks, (count, *shape)),
+            "seed": seeds(count),
+        }
+
+    return Definition(
+        description=(
+            "Sequences x with what is missing filled in, given what was `observed` (1, or 0 where "
+            "x is not looked at) before and after it: `mean` with the means of p(x|z), z drawn "
+            "by seed from q(z|x), and `sample` with draws from it."
+        ),
+        inputs=(
+            x_input(subject),
+            Tensor("observed", (None, *shape), "float32", bounds=(0, 1), step=1),
+            Tensor("seed", (None,), "int64"),
+        ),
+        function=impute,
+        reference=reference,
+        examples=examples,
+        values=_drawn(subject),
+    )
+
+
 def _drawn(subject: Subject) -> dict[str, Values]:
     """Say what is known of ``mean`` and ``sample``, as of any model's draws."""
     definition = FLAT["generate"].build(subject)
@@ -192,4 +241,5 @@ ENDPOINTS: dict[str, Entry] = {
     "reconstruct": Entry(_reconstruct),
     "score": Entry(_score, scored, minimum_opset=18),
     "forecast": Entry(_forecast, portable, minimum_opset=18),
+    "impute": Entry(_impute, portable, minimum_opset=18),
 }

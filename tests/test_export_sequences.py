@@ -31,7 +31,9 @@ def model(**options: Any) -> Any:
 def test_endpoints_are_keras_s_methods() -> None:
     vae = model(likelihood="Normal")
     # The others are exported among the slow tests.
-    traced = {each.name: each for each in endpoints(vae, ["generate", "encode", "forecast"])}
+    traced = {
+        each.name: each for each in endpoints(vae, ["generate", "encode", "forecast", "impute"])
+    }
     for name, endpoint in traced.items():
         given = endpoint.examples(3)
         expected = endpoint.reference(**given)
@@ -81,12 +83,25 @@ def test_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(check.ok for check in manifest.verification)
     assert [record.name for record in manifest.endpoints] == [
         "decode", "generate", "encode", "reconstruct", "score", "forecast",
+        "impute",
     ]  # fmt: skip
     exported = tfvae.export.load(path)
     x = np.asarray(vae.generate(2, seed=9).sample)
     ours = vae.forecast(x, T, seeds=[5, 6], observed=np.array([T, 2]))
     theirs = exported.forecast(x, seeds=[5, 6], length=[T, 2])
     np.testing.assert_allclose(theirs["mean"], ours.mean[0], atol=comparisons.TOLERANCE)
+    steps = np.array([[1, 0, 1], [1, 1, 0]], bool)
+    imputed = vae.impute(x, steps, seeds=[5, 6])
+    for observed in (steps, np.repeat(steps[..., None], 3, axis=-1).astype(int)):
+        filled = exported.impute(x, observed, seeds=[5, 6])
+        np.testing.assert_allclose(
+            filled["mean"], imputed.mean[0], rtol=0, atol=comparisons.TOLERANCE
+        )
+        np.testing.assert_array_equal(filled["sample"][steps], x[steps])
+    one = exported.impute(x, [2, 1], seeds=[5, 6])["mean"]
+    np.testing.assert_array_equal(one[0, :2], x[0, :2])
+    with pytest.raises(ValueError, match=r"`observed` of shape \[B, 3, 3\]"):
+        exported.impute(x, np.ones((2, 4)))
     picture = tmp_path / "lines.png"
     asked = ["generate", str(path), "--num", "2", "--length", "2", "--out", str(picture)]
     assert CliRunner().invoke(cli, asked).exit_code == 0

@@ -121,6 +121,15 @@ def test_imputations_are_the_smoother_s(float64: None) -> None:
         np.testing.assert_array_equal(drawn.sample[:, row, t], np.tile(x[row, t], (samples, 1)))
 
 
+def test_of_what_nothing_is_known_the_chain_itself_is_drawn(float64: None) -> None:
+    vae, x, seed = TRUTH.vae(), TRUTH.sample(2), tf.constant([4, 5], tf.int64)
+    drawn = vae.impute_rows(tf.constant(x), seed, tf.zeros([2, 7]), samples=3)
+    path = vae.prior.transform(vae._row_noise(seed, 3))
+    np.testing.assert_allclose(
+        drawn.mean, np.transpose(path, [1, 0, 2, 3]) * np.array(TRUTH.w) + TRUTH.b, **EXACT
+    )
+
+
 def test_the_chain_draws_what_it_is(float64: None) -> None:
     prior = TRUTH.vae().prior
     z = prior(None).sample(20_000, seed=[1, 2])
@@ -370,6 +379,8 @@ def test_likelihoods_that_are_not_independent_within_a_step(float64: None) -> No
     assert np.all(np.isfinite(trace.log_weight))
     with pytest.raises(TypeError, match="independent"):
         _ = vae.trace(walks(2), mask=np.ones((2, 6, 3))).log_weight
+    with pytest.raises(ValueError, match="`observed` to be lengths"):
+        vae.impute(walks(2), np.ones((2, 6, 3)))
 
 
 def test_sequences_are_padded() -> None:

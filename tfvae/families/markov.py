@@ -115,15 +115,21 @@ class Markov(Prior):
         rows, leading = as_rows(z)
         noise, _ = as_rows(tf.cast(noise, self.compute_dtype))
         there = tf.cast(tf.broadcast_to(valid, [*leading, self.steps]), rows.dtype)
+        there = tf.reshape(there, [-1, self.steps, 1])
 
         def step(state: tuple[tf.Tensor, ...], now: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor]:
             params = tf.cast(self.transition(state[0]), self.compute_dtype)
             drawn = self.layer.transform(now[1], params)
             return (tf.where(now[2] > 0, now[0], drawn),)
 
-        there = tf.reshape(there, [-1, self.steps, 1])
-        start = tf.zeros_like(rows[:, 0])
-        return as_before(scan(step, (start,), [rows, noise, there]), leading)
+        # Of a path of no steps all are drawn: what nothing is known of is a draw from the chain.
+        drawn = self.layer.transform(noise[:, 0], self._initial)
+        first = tf.where(there[:, 0] > 0, rows[:, 0], drawn)
+        path = first[:, None]
+        if self.steps > 1:
+            rest = scan(step, (first,), [each[:, 1:] for each in (rows, noise, there)])
+            path = tf.concat([path, rest], axis=1)
+        return as_before(path, leading)
 
     @property
     def _initial(self) -> tf.Tensor:

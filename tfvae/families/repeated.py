@@ -65,6 +65,12 @@ class Repeated(DistributionLayer):
         shape = self.layer.noise_shape
         return (self.steps * math.prod(shape),) if self.choices else (self.steps, *shape)
 
+    @property
+    def by_value(self) -> bool:
+        """Whether the values of a step are independent, so that some of them can be left out."""
+        each = self.layer(tf.zeros([1, *self.layer.params_shape], self.compute_dtype))
+        return isinstance(each, AnyIndependent) and not each.distribution.event_shape.rank
+
     def parameters(self, params: tf.Tensor) -> dict[str, tf.Tensor]:
         """Name the parameters as the layer does, [..., T, *event]."""
         return self.layer.parameters(params)

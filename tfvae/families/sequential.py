@@ -246,11 +246,18 @@ class SequentialVAE(SequencePass):
             of p(x_t|z_t), or draws from it, elsewhere.
 
         Raises:
-            ValueError: for samples < 1, and sequences that do not fit the model.
+            ValueError: for samples < 1, sequences that do not fit the model, and values that are
+                missing of a step whose values are not independent given its latents.
         """
         check_samples(samples)
         self._check_portable("impute")
         values, mask = self.read(x, observed)
+        if np.ndim(mask) > 2 and not self.likelihood.by_value:
+            raise ValueError(
+                "Expected `observed` to be lengths [N] or steps [N, T], for the values of a step "
+                f"are not independent in the likelihood {type(self.likelihood.layer).__name__}. "
+                f"Received: a mask of values, of shape {list(np.shape(mask))}."
+            )
         rows = self._seeds_of(values, seed, seeds)
         run = self._compiled(
             functools.partial(self.impute_rows, samples=samples), "impute", samples
