@@ -17,6 +17,7 @@ from . import gradients as gradients
 from . import latent_study as latent_study
 from . import layers as layers
 from . import loop as loop
+from . import metrics as metrics
 from . import networks as networks
 from . import objectives as objectives
 from . import optimizers as optimizers
