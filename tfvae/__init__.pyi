@@ -7,6 +7,7 @@ from . import convert as convert
 from . import corruptions as corruptions
 from . import data as data
 from . import devices as devices
+from . import diagnosis as diagnosis
 from . import estimator_study as estimator_study
 from . import evaluate as evaluate
 from . import export as export

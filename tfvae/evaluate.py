@@ -15,13 +15,36 @@ import tensorflow as tf
 
 from tfvae import intake, random
 from tfvae.active import ActiveUnits, active_units
+from tfvae.batches import Estimate, UndefinedError
 from tfvae.bayesian.conversion import mean, redraw
+from tfvae.diagnosis import Diagnosis, diagnosis
+from tfvae.divergence import kl_per_dimension
 from tfvae.loop import xla_pays
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
+from tfvae.reconstruction import Reconstructions, reconstruction
 from tfvae.step import check_count
+from tfvae.surgery import Surgery, surgery
+from tfvae.usage import CodeUse, code_usage
 
-__all__ = ["ActiveUnits", "Evaluation", "active_units", "evaluate", "log_marginal"]
+__all__ = [
+    "ActiveUnits",
+    "CodeUse",
+    "Diagnosis",
+    "Estimate",
+    "Evaluation",
+    "Reconstructions",
+    "Surgery",
+    "UndefinedError",
+    "active_units",
+    "code_usage",
+    "diagnosis",
+    "evaluate",
+    "kl_per_dimension",
+    "log_marginal",
+    "reconstruction",
+    "surgery",
+]
 
 ROWS = 1 << 14
 """Decoder rows in flight, at most."""

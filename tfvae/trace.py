@@ -219,7 +219,14 @@ class Trace:
 
     def at(self, change: Callable[[tf.Tensor], tf.Tensor]) -> Trace:
         """Return the same pass at draws that are changed, such as in their gradients."""
-        draws = tuple(change(latent.z) for latent in self.latents)
+        return self.given(tuple(change(latent.z) for latent in self.latents))
+
+    def given(self, draws: tuple[tf.Tensor, ...]) -> Trace:
+        """Return the same pass at other draws, one [S', B, *event] for each group.
+
+        What broadcasts to that does too: of draws [S', 1, *event] the posterior's terms are those
+        of every draw under every example, [S', B].
+        """
         if self.relate is not None:
             return replace(self, latents=self.relate(draws))
         pairs = zip(self.latents, draws, strict=True)

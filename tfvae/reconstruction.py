@@ -1,0 +1,154 @@
+"""How near reconstructions come to the data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfvae import metrics
+from tfvae.batches import Batches, Estimate, read
+from tfvae.model import VAE
+from tfvae.text.tokeniser import PAD
+
+_CHANNELS = (1, 3, 4)
+_LEAST_SIDE = 3
+
+
+class Reconstructions(NamedTuple):
+    """Means over the examples, with standard errors. What is not defined for the data is None.
+
+    Attributes:
+        mse: squared error of a value.
+        psnr: peak signal-to-noise ratio, in decibels; infinite where examples are reproduced.
+        ssim: structural similarity, of pictures.
+        accuracy: the share of tokens that are right, of sentences.
+        data_range: R of psnr and ssim.
+        why_not: why what is None has no meaning, by its name.
+    """
+
+    mse: Estimate | None
+    psnr: Estimate | None
+    ssim: Estimate | None
+    accuracy: Estimate | None
+    data_range: float | None
+    why_not: dict[str, str]
+
+
+def reconstruction(
+    vae: VAE,
+    x: Any,
+    *,
+    condition: Any = None,
+    data_range: float | None = None,
+    batch_size: int = 256,
+) -> Reconstructions:
+    """Compare examples with their reconstructions, the means of p(x|z) at the means of q(z|x).
+
+    Args:
+        vae: the model.
+        x: [N, *data], or Examples.
+        condition: for a conditional model, one for each example; of sequences, what was observed
+            of them. Examples bring theirs as y.
+        data_range: the difference between the greatest and the least value that there can be; by
+            default that of the likelihood's support or, where it has no bounds, of the data.
+        batch_size: examples at a time.
+
+    Raises:
+        ValueError: for data that do not fit the model.
+
+    Example:
+        >>> vae = tfvae.zoo.vae((8, 8), latent_dim=2, hidden=(16,))
+        >>> x = np.random.default_rng(0).integers(0, 2, (64, 8, 8))
+        >>> found = tfvae.evaluate.reconstruction(vae, x)
+        >>> found.data_range, round(found.mse.mean, 1)
+        (1.0, 0.2...)
+    """
+    data = read(vae, x, condition, "reconstruction", batch_size=batch_size)
+    if vae.likelihood.support.kind == "tokens":
+        why = dict.fromkeys(("mse", "psnr", "ssim"), "tokens are no amounts")
+        right = Estimate.of(_token_accuracy(data, batch_size))
+        return Reconstructions(None, None, None, right, None, why)
+    made, mask = _made(data, batch_size)
+    values = data.values.astype(np.float64)
+    why = {"accuracy": "the data are no tokens"}
+    if mask is None:
+        error = metrics.mse(values, made)
+    else:
+        there = np.broadcast_to(mask, values.shape)
+        axes = tuple(range(1, values.ndim))
+        total = np.sum(np.where(there, (values - made) ** 2, 0), axis=axes)
+        error = total / np.maximum(there.sum(axis=axes), 1)
+    span, reason = _range(vae, values, data_range)
+    if span is None:
+        why |= dict.fromkeys(("psnr", "ssim"), reason)
+        return Reconstructions(Estimate.of(error), None, None, None, None, why)
+    with np.errstate(divide="ignore"):
+        ratio = 10 * np.log10(span**2 / error)
+    with np.errstate(invalid="ignore"):  # infinite less infinite, of perfect reconstructions
+        decibels = Estimate.of(ratio)
+    alike = None
+    if reason := _no_picture(vae.data_shape, mask):
+        why["ssim"] = reason
+    else:
+        alike = Estimate.of(metrics.ssim(values, made, span))
+    return Reconstructions(Estimate.of(error), decibels, alike, None, span, why)
+
+
+def _made(data: Batches, batch_size: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Return reconstructions [N, *data], and what was observed or None."""
+    vae, made, masks = data.vae, [], []
+    for rows in data.parts(batch_size):
+        batch = data.rows(rows)
+        if batch.mask is not None:
+            masks.append(np.asarray(batch.mask))
+            given: dict[str, Any] = {"observed": batch.mask}
+        else:
+            given = {} if batch.condition is None else {"condition": batch.condition}
+        made.append(np.asarray(vae.reconstruct(batch.seen, **given), np.float64))
+    return np.concatenate(made), np.concatenate(masks) if masks else None
+
+
+def _token_accuracy(data: Batches, batch_size: int) -> npt.NDArray[np.float64]:
+    """Return of each sentence the share of its tokens that are right, [N]."""
+    shares = []
+    for rows in data.parts(batch_size):
+        written = np.asarray(data.vae.reconstruct(tf.constant(data.values[rows])))
+        true = data.values[rows].astype(written.dtype)
+        there = true != PAD
+        shares.append(np.sum((written == true) & there, axis=1) / there.sum(axis=1))
+    return np.concatenate(shares)
+
+
+def _range(vae: VAE, values: npt.NDArray[Any], given: float | None) -> tuple[float | None, str]:
+    """Return the range of the data; or None, and why they have none."""
+    support = vae.likelihood.support
+    if given is not None:
+        if not (math.isfinite(given) and given > 0):
+            raise ValueError(
+                f"Expected `data_range` to be a positive number. Received: data_range={given!r}."
+            )
+        return float(given), ""
+    if support.kind == "integers" and not math.isfinite(support.high):
+        return None, "counts have no peak"
+    if support.kind not in ("interval", "integers", "levels"):
+        return None, f"the data are {support.value}, whose values are no amounts of light"
+    low, high = support.bounds
+    if math.isfinite(high - low):
+        return high - low, ""
+    span = float(values.max() - values.min())
+    return (span, "") if span > 0 else (None, "all values of the data are equal")
+
+
+def _no_picture(shape: tuple[int, ...], mask: Any) -> str:
+    """Say why examples are no pictures, or nothing."""
+    if mask is not None:
+        return "values are missing"
+    if not (len(shape) == 2 or (len(shape) == 3 and shape[-1] in _CHANNELS)):
+        return "examples are no pictures [height, width] or [height, width, channels]"
+    if min(shape[:2]) < _LEAST_SIDE:
+        return f"examples are no pictures of {_LEAST_SIDE} pixels or more on a side"
+    return ""
