@@ -13,6 +13,7 @@ from . import evaluate as evaluate
 from . import export as export
 from . import expost as expost
 from . import families as families
+from . import feature_spaces as feature_spaces
 from . import features as features
 from . import gradients as gradients
 from . import latent_study as latent_study

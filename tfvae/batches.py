@@ -66,7 +66,7 @@ def read(
     check_count("batch_size", batch_size)
     examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
     if len(examples) < least:
-        raise ValueError(
+        raise UndefinedError(
             f"Expected `x` to hold at least {least} examples. Received: {len(examples)}."
         )
     vae.check_condition(examples, f"{call}(vae, x, condition=c)")

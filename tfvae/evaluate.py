@@ -23,6 +23,7 @@ from tfvae.loop import xla_pays
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
 from tfvae.reconstruction import Reconstructions, reconstruction
+from tfvae.samples import SampleQuality, sample_quality
 from tfvae.step import check_count
 from tfvae.surgery import Surgery, surgery
 from tfvae.usage import CodeUse, code_usage
@@ -34,6 +35,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Reconstructions",
+    "SampleQuality",
     "Surgery",
     "UndefinedError",
     "active_units",
@@ -43,6 +45,7 @@ __all__ = [
     "kl_per_dimension",
     "log_marginal",
     "reconstruction",
+    "sample_quality",
     "surgery",
 ]
 
