@@ -39,7 +39,7 @@ FLOORS = [
     ["run_setup"],
     ["runs"],
     ["quickstart", "cli_support", "trials"],
-    ["cli_export", "cli_serving", "cli_data", "cli_probe", "sweep"],
+    ["cli_export", "cli_evaluate", "cli_serving", "cli_data", "cli_probe", "sweep"],
     ["cli_sweep", "estimator_study", "latent_study"],
     ["cli_study", "cli_train"],
     ["cli"],

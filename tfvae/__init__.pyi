@@ -19,6 +19,7 @@ from . import gradients as gradients
 from . import latent_study as latent_study
 from . import layers as layers
 from . import loop as loop
+from . import measures as measures
 from . import metrics as metrics
 from . import networks as networks
 from . import objectives as objectives

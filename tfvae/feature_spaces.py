@@ -112,7 +112,7 @@ def classifier(x: Any, y: Any, seed: int = 0) -> FeatureSpace:
         values = (_flat(rows) - centre) / spread
         for kernel, bias in list(zip(network.coefs_, network.intercepts_, strict=True))[:-1]:
             values = np.maximum(values @ kernel + bias, 0)
-        return values
+        return np.asarray(values)
 
     scale = math.sqrt(float(np.mean(hidden(flat) ** 2))) or 1.0
     return FeatureSpace(

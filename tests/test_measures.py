@@ -1,0 +1,170 @@
+"""All measurements in one call: what is in the table, what is left out and why, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+from test_zoo import small
+
+import tfvae
+from tfvae import measures, zoo
+from tfvae.batches import UndefinedError
+
+IMAGES = np.random.default_rng(0).integers(0, 2, (24, 6, 5)).astype("float32")
+QUICK = {"samples": 3, "examples": 2}
+
+
+def shown(found: measures.Measures) -> str:
+    console = Console(width=200, record=True)
+    with console.capture() as capture:
+        console.print(found.table("a model"))
+    return capture.get()
+
+
+def test_names_are_checked() -> None:
+    every = tuple(each.name for each in measures.MEASUREMENTS)
+    assert measures.check_names("all") == every
+    assert measures.check_names(["bound", " surgery "]) == ("bound", "surgery")
+    with pytest.raises(ValueError, match="Did you mean 'surgery'"):
+        measures.check_names("bound,surgry")
+    with pytest.raises(ValueError, match="at least one"):
+        measures.check_names([])
+
+
+def test_results_are_those_of_their_functions() -> None:
+    vae = zoo.vae((6, 5), 2, hidden=(8,))
+    found = measures.measure(vae, IMAGES, ["bound", "active_units", "surgery"], samples=5, seed=2)
+    assert found["bound"] == tfvae.evaluate.evaluate(vae, IMAGES, 5, 2)
+    assert found["surgery"].kl == tfvae.evaluate.surgery(vae, IMAGES, seed=2).kl
+    assert list(found.results) == ["bound", "active_units", "surgery"]
+    with pytest.raises(KeyError, match="not asked for"):
+        found["codes"]
+    document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert document["measures"]["bound"]["elbo"] == found["bound"].elbo
+    assert document["measures"]["surgery"]["kl"]["mean"] == found["surgery"].kl.mean
+    assert len(document["measures"]["active_units"]["variances"][0]) == 2
+    assert (document["examples"], document["seed"]) == (24, 2)
+    text = shown(found)
+    for number in (found["bound"].elbo, found["bound"].log_marginal_error, found["surgery"].kl[0]):
+        assert f"{number:.2f}" in text or number == found["surgery"].kl[0]
+    assert "log 24 = 3.18 at most" in text
+
+
+# What each leaves out of "all", of images of so few pixels; the sentences have tests of their own.
+LEFT_OUT = {
+    "autoencoder": {"bound", "kl_per_dimension", "codes", "diagnosis", "surgery"},
+    "vq_vae": {"active_units", "kl_per_dimension", "diagnosis"},
+    "hierarchical_vae": {"codes"},
+    "semi_supervised_vae": {"codes", "surgery"},
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n == "autoencoder" else [pytest.mark.slow]) for n in LEFT_OUT],
+)
+def test_all_is_what_has_a_meaning(name: str) -> None:
+    vae = small(name, (6, 5))
+    found = measures.measure(vae, IMAGES, **QUICK)
+    assert found.left_out.keys() == LEFT_OUT[name] & set(measures.check_names("all"))
+    assert found.results.keys() | found.left_out.keys() == set(measures.check_names("all"))
+    json.dumps(found.to_dict(), allow_nan=False)
+    text = shown(found)
+    for missing, why in found.left_out.items():
+        assert len(why) > 20
+        assert missing in text
+    # By name it is an error, which says the same.
+    missing, why = next(iter(found.left_out.items()))
+    with pytest.raises(UndefinedError) as raised:
+        measures.measure(vae, IMAGES, missing, **QUICK)
+    assert str(raised.value) == why
+
+
+@pytest.mark.slow
+def test_of_sentences_and_sequences_what_has_no_meaning_is_said() -> None:
+    sentences = small("sentence_vae", (8,))
+    x = np.asarray(sentences.generate(12, seed=0).tokens, np.float32)
+    found = measures.measure(sentences, x, **QUICK)
+    assert found.left_out.keys() >= {"codes", "samples"}
+    assert found["reconstruction"].accuracy is not None
+    walks = np.random.default_rng(0).normal(size=(12, 5, 2)).astype("float32")
+    model = zoo.deep_markov_model((5, 2), 2, units=4, hidden=(4,), likelihood="Normal")
+    found = measures.measure(model, walks, **QUICK)
+    assert found.left_out.keys() >= {"codes", "surgery"}
+    assert "paths" in found.left_out["surgery"]
+    assert found["bound"].examples == 12
+
+
+def test_of_one_example_what_needs_two_is_left_out() -> None:
+    found = measures.measure(zoo.vae((6, 5), 2, hidden=(8,)), IMAGES[:1], **QUICK)
+    assert found.left_out.keys() >= {"active_units", "diagnosis", "samples"}
+    assert "at least 2 examples" in found.left_out["diagnosis"]
+    assert found["bound"].examples == 1
+
+
+def test_what_is_not_finite_is_null() -> None:
+    plain: Any = measures.plain({"a": np.float32(np.nan), "b": (np.inf, 1), "c": np.arange(2)})
+    assert plain == {"a": None, "b": [None, 1], "c": [0, 1]}
+
+
+def test_progress_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    vae = zoo.vae((6, 5), 2, hidden=(8,))
+    measures.measure(vae, IMAGES, "samples", progress=True)
+    assert "samples" in capsys.readouterr().err
+
+
+def test_importing_the_table_imports_no_tensorflow() -> None:
+    code = (
+        "import sys, tfvae.cli_evaluate; print({'tensorflow', 'numpy', 'rich'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from tfvae import runs
+
+    options = {"likelihood": "ContinuousBernoulli", "hidden": (8,), "latent_dim": 2}
+    config = runs.RunConfig(data="digits", epochs=1, options=options)
+    return runs.train(config, tmp_path_factory.mktemp("runs") / "m", verbose=False)
+
+
+def invoke(line: str) -> Any:
+    from tfvae.cli import cli
+
+    return CliRunner().invoke(cli, line.split())
+
+
+@pytest.mark.slow
+def test_the_command_measures_all(run: Any) -> None:
+    result = invoke(f"evaluate {run.path} --metrics all --samples 3 --limit 30 --json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document == json.loads((run.path / "evaluation.json").read_text())
+    assert document.keys() >= {"run", "epochs", "log_marginal", "active_units", "latent_units"}
+    assert document["measures"]["samples"]["features"].endswith("classifier of 10 classes")
+    assert document["left_out"].keys() == {"codes"}
+    assert document["measures"]["bound"]["elbo"] == document["elbo"]
+    table = invoke(f"evaluate {run.path} --metrics samples --features pca --limit 30")
+    assert "50 principal components" in table.stdout or "30 principal" in table.stdout
+
+
+@pytest.mark.slow
+def test_the_command_says_why_what_is_asked_for_has_no_meaning(run: Any) -> None:
+    result = invoke(f"evaluate {run.path} --metrics codes")
+    assert result.exit_code == 1
+    assert "posterior over codes" in result.output
+
+
+def test_the_command_checks_names_before_any_work() -> None:
+    result = invoke("evaluate nowhere --metrics bond")
+    assert result.exit_code == 2
+    assert "Did you mean 'bound'" in result.output

@@ -1,0 +1,471 @@
+"""Everything that a model can be measured by, in one call: a table of measurements.
+
+A measurement is a line of `MEASUREMENTS`: what it is called, what computes it, and what of it goes
+into a table. Nothing here imports TensorFlow before something is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import tfvae
+from tfvae.export.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tfvae.batches import Estimate
+
+Progress = Callable[[int, int], object]
+
+
+class Row(NamedTuple):
+    """A line of the table: a number with its unit, or words."""
+
+    name: str
+    value: float | int | str
+    error: float | None = None
+    meaning: str = ""
+    digits: int = 2
+
+
+def _mean(name: str, found: Estimate, meaning: str, digits: int = 2) -> Row:
+    return Row(name, found.mean, found.error, meaning, digits)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured, and with how much effort: the arguments of :func:`measure`."""
+
+    vae: tfvae.VAE
+    x: Any
+    condition: Any
+    train: Any
+    samples: int
+    seed: int
+    features: Any
+    weight_draws: int
+    examples: int
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What most functions take beside the model and the examples."""
+        return {"condition": self.condition, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One that can be asked for by name.
+
+    Attributes:
+        name: by which it is asked for.
+        title: what it is, for progress and lists.
+        run: computes a named tuple.
+        rows: of that, the lines of the table.
+    """
+
+    name: str
+    title: str
+    run: Callable[[Asked, bool], Any]
+    rows: Callable[[Any], list[Row]]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What :func:`measure` found.
+
+    Attributes:
+        results: by measurement, what its function in :mod:`tfvae.evaluate` returns.
+        left_out: by measurement, why it has no meaning for this model or these data.
+        examples: how many there were.
+        seed: of everything random.
+    """
+
+    results: Mapping[str, Any]
+    left_out: Mapping[str, str]
+    examples: int
+    seed: int
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the result of a measurement, or say why there is none."""
+        if name in self.results:
+            return self.results[name]
+        why = self.left_out.get(name, "it was not asked for")
+        raise KeyError(f"{name!r} was not measured: {why}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all as what JSON can hold; NaN and infinity become None."""
+        return {
+            "examples": self.examples,
+            "seed": self.seed,
+            "measures": {name: plain(result) for name, result in self.results.items()},
+            "left_out": dict(self.left_out),
+        }
+
+    def rows(self) -> dict[str, list[Row]]:
+        """Return the lines of the table, by measurement."""
+        return {
+            each.name: each.rows(self.results[each.name])
+            for each in MEASUREMENTS
+            if each.name in self.results
+        }
+
+    def table(self, title: str = "") -> Table:
+        """Return a table for ``rich`` to print."""
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(title=title or None, title_justify="left")
+        table.add_column("")
+        table.add_column("value", justify="right")
+        table.add_column("± s.e.", justify="right")
+        table.add_column("", style="dim")
+        for rows in self.rows().values():
+            table.add_section()
+            for row in rows:
+                known = row.error is not None and math.isfinite(row.error)
+                error = f"{row.error:.{row.digits}f}" if known else ""
+                table.add_row(row.name, _written(row), error, escape(row.meaning))
+        if self.left_out:
+            table.add_section()
+        for name, why in self.left_out.items():
+            table.add_row(name, "left out", "", escape(why))
+        return table
+
+
+def measure(
+    vae: tfvae.VAE,
+    x: Any,
+    metrics: str | Sequence[str] = "all",
+    *,
+    train: Any = None,
+    condition: Any = None,
+    samples: int = 1000,
+    seed: int = 0,
+    features: Any = None,
+    examples: int = 100,
+    weight_draws: int = 0,
+    progress: bool = False,
+) -> Measures:
+    """Measure a model by everything that has a meaning for it, or by what is asked for.
+
+    Args:
+        vae: a trained model.
+        x: test data [N, *data], or Examples.
+        metrics: ``"all"``, or names of `MEASUREMENTS`: one, a list of them, or several with commas.
+        train: training data, or a pair of them and their labels, by which the feature space of
+            samples is found.
+        condition: for a conditional model, one for each example; Examples bring theirs as y.
+        samples: importance samples of each example, for the bound on log p(x).
+        seed: of everything random.
+        features: the feature space of samples; see :func:`tfvae.evaluate.sample_quality`.
+        examples: how many, at most, for what takes long for each: annealed importance sampling.
+        weight_draws: of a model with Bayesian layers; see :func:`tfvae.evaluate.log_marginal`.
+        progress: show a progress bar for each, on standard error.
+
+    Returns:
+        The results by name, ``found["surgery"].mutual_information``; with ``"all"``, what has no
+        meaning for the model is left out, and the reason is kept.
+
+    Raises:
+        ValueError: for unknown names, data that do not fit, and what is asked for by name and has
+            no meaning for the model.
+
+    Example:
+        >>> vae = tfvae.zoo.vae((8, 8), latent_dim=2, hidden=(16,))
+        >>> x = np.random.default_rng(0).integers(0, 2, (64, 8, 8))
+        >>> found = tfvae.measures.measure(vae, x, ["active_units", "reconstruction"])
+        >>> found["reconstruction"].data_range
+        1.0
+        >>> sorted(found.to_dict()["measures"])
+        ['active_units', 'reconstruction']
+    """
+    names, lenient = check_names(metrics), metrics == "all"
+    from tfvae.batches import UndefinedError, read
+
+    count = len(read(vae, x, condition, "measure"))
+    asked = Asked(
+        vae, x, condition, train, samples, seed, features, weight_draws, min(examples, count)
+    )
+    results, left_out = {}, {}
+    for each in MEASUREMENTS:
+        if each.name not in names:
+            continue
+        try:
+            results[each.name] = each.run(asked, progress)
+        except UndefinedError as error:
+            if not lenient:
+                raise
+            left_out[each.name] = str(error)
+    return Measures(results, left_out, count, seed)
+
+
+def check_names(metrics: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names of measurements; of "all", all of them.
+
+    Raises:
+        ValueError: for names that there are not, and none at all.
+
+    Example:
+        >>> check_names("bound, surgery")
+        ('bound', 'surgery')
+    """
+    known = [each.name for each in MEASUREMENTS]
+    given = metrics.split(",") if isinstance(metrics, str) else list(metrics)
+    names = tuple(str(name).strip() for name in given)
+    if names == ("all",):
+        return tuple(known)
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"Expected `metrics` to be all, or of {', '.join(known)}. "
+                f"Received: {name!r}.{did_you_mean(name, known)}"
+            )
+    if not names:
+        raise ValueError("Expected `metrics` to name at least one. Received: none.")
+    return names
+
+
+def default(vae: tfvae.VAE) -> tuple[str, ...]:
+    """Return what is measured where nothing is asked for: the bound, and the use of latents."""
+    return ("bound", "codes" if _coded(vae) else "active_units")
+
+
+def plain(value: Any) -> Any:
+    """Return a result as what JSON can hold: named tuples as objects, arrays as lists."""
+    import numpy as np
+
+    if hasattr(value, "_asdict"):
+        return {name: plain(each) for name, each in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _written(row: Row) -> str:
+    if isinstance(row.value, float):
+        return f"{row.value:.{row.digits}f}"
+    return str(row.value)
+
+
+@contextlib.contextmanager
+def _bar(show: bool, title: str) -> Iterator[Progress | None]:
+    """Yield what moves a progress bar, or None."""
+    if not show:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    # Standard output may be read by a program.
+    with Bar(console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _coded(vae: tfvae.VAE) -> bool:
+    """Say whether latents are codes or categories, whose use is counted."""
+    layers = tfvae.layers
+    kinds = (layers.VectorQuantizer, layers.OneHotCategorical, layers.Concrete)
+    return isinstance(vae.posterior, kinds)
+
+
+def _undefined(reason: str) -> ValueError:
+    from tfvae.batches import UndefinedError
+
+    return UndefinedError(reason)
+
+
+def _bound(asked: Asked, show: bool) -> Any:
+    from tfvae.divergence import check_densities
+
+    check_densities(asked.vae)
+    return tfvae.evaluate.evaluate(
+        asked.vae,
+        asked.x,
+        asked.samples,
+        **asked.given,
+        progress=show,
+        weight_draws=asked.weight_draws,
+    )
+
+
+def _bound_rows(found: Any) -> list[Row]:
+    samples = f"{found.samples:,} importance samples"
+    levels = found.kl_per_latent if len(found.kl_per_latent) > 1 else ()
+    return [
+        Row(
+            "log_marginal",
+            found.log_marginal,
+            found.log_marginal_error,
+            f"nats: bound on log p(x), {samples}",
+        ),
+        Row("elbo", found.elbo, None, "nats: log_likelihood − kl"),
+        Row("log_likelihood", found.log_likelihood, None, "nats: E log p(x|z)"),
+        Row("kl", found.kl, None, "nats: KL(q(z|x) ‖ p(z))"),
+        *(Row(f"kl_{level}", kl, None, f"of level {level}") for level, kl in enumerate(levels)),
+        Row("bits_per_dim", found.bits_per_dim, None, "−log_marginal, in bits", 4),
+    ]
+
+
+def _kl_per_dimension(asked: Asked, show: bool) -> Any:
+    return _PerDimension(
+        tfvae.evaluate.kl_per_dimension(asked.vae, asked.x, **asked.given), asked.vae.latent_names
+    )
+
+
+class _PerDimension(NamedTuple):
+    """The KL of each latent, in nats, for each group."""
+
+    kl: tuple[Any, ...]
+    groups: tuple[str, ...]
+
+
+def _per_dimension_rows(found: _PerDimension) -> list[Row]:
+    rows = []
+    for name, kl in zip(found.groups, found.kl, strict=True):
+        largest = sorted(map(float, kl), reverse=True)
+        shown = ", ".join(f"{value:.2f}" for value in largest[:8])
+        more = f" and {len(largest) - 8} less" if len(largest) > 8 else ""
+        label = "kl of each" if len(found.kl) == 1 else f"kl of each, {name}"
+        rows.append(Row(label, largest[0], None, f"nats, largest first: {shown}{more}"))
+    return rows
+
+
+def _active_units(asked: Asked, show: bool) -> Any:
+    if _coded(asked.vae):
+        raise _undefined(
+            f"the posterior {type(asked.vae.posterior).__name__} is over codes or categories, "
+            "whose use is counted: codes"
+        )
+    from tfvae.batches import read
+
+    read(asked.vae, asked.x, asked.condition, "measure", least=2)
+    return tfvae.evaluate.active_units(asked.vae, asked.x, **asked.given)
+
+
+def _active_rows(found: Any) -> list[Row]:
+    units = ", ".join(str(variance.size) for variance in found.variances)
+    active = ", ".join(map(str, found.counts))
+    return [Row("active units", active, None, f"of {units}: latents that follow the data")]
+
+
+def _diagnosis(asked: Asked, show: bool) -> Any:
+    if _coded(asked.vae):
+        raise _undefined("its rules are of latents that are amounts; of codes, see codes")
+    return tfvae.evaluate.diagnosis(asked.vae, asked.x, **asked.given)
+
+
+def _diagnosis_rows(found: Any) -> list[Row]:
+    rows = [Row("diagnosis", found.verdict, None, found.finding)]
+    return rows + ([Row("", "", None, found.advice)] if found.advice else [])
+
+
+def _surgery(asked: Asked, show: bool) -> Any:
+    with _bar(show, "aggregate posterior") as progress:
+        return tfvae.evaluate.surgery(asked.vae, asked.x, **asked.given, progress=progress)
+
+
+def _surgery_rows(found: Any) -> list[Row]:
+    cap = f"log {found.examples:,} = {math.log(found.examples):.2f} at most"
+    near = ", and near to it: more examples would show more" if found.saturated else ""
+    part = found.components < found.examples
+    how = f"; too high, of {found.components:,} posteriors" if part else ""
+    rows = [
+        _mean("information", found.mutual_information, f"nats: I_q(n; z), {cap}{near}{how}"),
+        _mean("mismatch", found.marginal_kl, "nats: KL(q(z) ‖ p(z)); kl = information + mismatch"),
+    ]
+    if found.total_correlation is not None:
+        meaning = "nats: KL(q(z) ‖ ∏ q(z_d))"
+        rows.append(_mean("total correlation", found.total_correlation, meaning))
+    if found.dimension_kl is not None:
+        meaning = "nats: Σ KL(q(z_d) ‖ p(z_d)), the rest of the mismatch"
+        rows.append(_mean("dimension-wise kl", found.dimension_kl, meaning))
+    return rows
+
+
+def _codes(asked: Asked, show: bool) -> Any:
+    return tfvae.evaluate.code_usage(asked.vae, asked.x, condition=asked.condition)
+
+
+def _codes_rows(found: Any) -> list[Row]:
+    size = found.frequencies.shape[-1]
+    return [
+        Row("perplexity", found.perplexity, None, f"of codes; {size} where all are as frequent"),
+        Row("codes used", found.used, None, f"of {found.codes}"),
+    ]
+
+
+def _reconstruction(asked: Asked, show: bool) -> Any:
+    return tfvae.evaluate.reconstruction(asked.vae, asked.x, condition=asked.condition)
+
+
+def _reconstruction_rows(found: Any) -> list[Row]:
+    span = f", of a range of {found.data_range:g}" if found.data_range else ""
+    meanings = {
+        "mse": ("squared error of a value", 4),
+        "psnr": (f"decibels{span}", 2),
+        "ssim": ("structural similarity, 1 at best", 3),
+        "accuracy": ("share of tokens that are right", 3),
+    }
+    rows = []
+    for name, (meaning, digits) in meanings.items():
+        value = getattr(found, name)
+        if value is not None:
+            rows.append(_mean(name, value, f"reconstructions: {meaning}", digits))
+    # Of data that are no tokens it goes without saying that no token is right.
+    why = {name: reason for name, reason in found.why_not.items() if name != "accuracy"}
+    return rows + [Row(name, "left out", None, reason) for name, reason in why.items()]
+
+
+def _samples(asked: Asked, show: bool) -> Any:
+    with _bar(show, "samples") as progress:
+        return tfvae.evaluate.sample_quality(
+            asked.vae,
+            asked.x,
+            train=asked.train,
+            features=asked.features,
+            **asked.given,
+            progress=progress,
+        )
+
+
+def _samples_rows(found: Any) -> list[Row]:
+    best = found.frechet_of_data
+    floor = "" if best is None else f"; {best:.3f} of as many training examples"
+    return [
+        Row("frechet", found.frechet, None, f"{found.samples:,} samples{floor}", 3),
+        _mean("kernel", found.kernel, "unbiased; around 0 at best", 4),
+        Row("precision", found.precision, None, "share of samples near to data", 3),
+        Row("recall", found.recall, None, "share of data near to samples", 3),
+        Row("density", found.density, None, "data near to a sample, 1 expected", 3),
+        Row("coverage", found.coverage, None, "share of data with a sample near", 3),
+        Row("feature space", found.dimensions, None, f"of these six: {found.features}"),
+    ]
+
+
+MEASUREMENTS: tuple[Measurement, ...] = (
+    Measurement("bound", "log p(x), the ELBO and its terms", _bound, _bound_rows),
+    Measurement("active_units", "latents that follow the data", _active_units, _active_rows),
+    Measurement(
+        "kl_per_dimension", "the KL of each latent", _kl_per_dimension, _per_dimension_rows
+    ),
+    Measurement("codes", "the use of codes", _codes, _codes_rows),
+    Measurement("diagnosis", "what is wrong with the latents", _diagnosis, _diagnosis_rows),
+    Measurement("surgery", "the KL taken apart", _surgery, _surgery_rows),
+    Measurement(
+        "reconstruction", "errors of reconstructions", _reconstruction, _reconstruction_rows
+    ),
+    Measurement("samples", "distances of samples from data", _samples, _samples_rows),
+)
+"""In the order in which they are taken and shown."""
