@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tfvae
-from tfvae import pictures
-from tfvae.pictures import interpolation
+from tfvae import generation, pictures, random
+from tfvae.pictures import interpolation, levels
 
 
 def drawn(figure: Any) -> Any:
@@ -17,11 +17,11 @@ def drawn(figure: Any) -> Any:
     return np.asarray(figure.axes[0].images[0].get_array())
 
 
-def cells(figure: Any, rows: int, columns: int, size: int) -> Any:
+def cells(figure: Any, rows: int, columns: int, size: int, least: int = 2) -> Any:
     """Return the images of a picture, [rows, columns, size, size], by their top left pixels."""
     canvas = drawn(figure)[..., 0]
     scale = max(1, min(16, round(1000 / (columns * size))))
-    gap = max(2, round(scale * size / 32))
+    gap = max(least, round(scale * size / 32))
     steps = scale * size + gap
     assert canvas.shape == (gap + rows * steps, gap + columns * steps)
     places = [(gap + i * steps, gap + j * steps) for i in range(rows) for j in range(columns)]
@@ -73,7 +73,7 @@ def test_an_unknown_kind_or_option_is_named(plane: Any) -> None:
 def test_the_manifold_is_at_quantiles_of_the_prior(plane: Any) -> None:
     from scipy.stats import norm
 
-    found = cells(pictures.draw("manifold", plane, n=5), 5, 5, 8)
+    found = cells(pictures.draw("manifold", plane, n=5), 5, 5, 8, least=4)
     low, high = norm.ppf(0.1), norm.ppf(0.9)
     corners = {
         (-1, 0): (low, low),
@@ -89,7 +89,7 @@ def test_the_manifold_is_at_quantiles_of_the_prior(plane: Any) -> None:
 
 def test_a_plane_of_chosen_latents_leaves_the_others_in_the_middle() -> None:
     vae = digits_vae(4)
-    found = cells(pictures.draw("manifold", vae, n=3, dims=(3, 1)), 3, 3, 8)
+    found = cells(pictures.draw("manifold", vae, n=3, dims=(3, 1)), 3, 3, 8, least=4)
     from scipy.stats import norm
 
     z = np.zeros((1, 4), "float32")
@@ -258,3 +258,199 @@ def test_spaces_are_pulled_where_their_terms_pull(digits: Any) -> None:
         spread[axes.get_title(loc="left")] = points.std()
     # The KL alone is least where all codes are 0; alone, reconstruction spreads them without end.
     assert spread["KL only"] < 0.1 < spread["both: the ELBO"] < spread["reconstruction only"]
+
+
+@pytest.fixture(scope="module")
+def hierarchy() -> Any:
+    return tfvae.zoo.hierarchical_vae(
+        (8, 8, 1), latent_dim=(4, 2), hidden=(16,), between=(8,), likelihood="ContinuousBernoulli"
+    )
+
+
+def test_levels_above_are_kept_and_those_below_drawn(hierarchy: Any) -> None:
+    figure = pictures.draw("levels", hierarchy, n=4, rows=1, seed=3)
+    canvas, scale, gap = drawn(figure)[..., 0], 16, 4
+    found = [
+        [
+            canvas[top : top + 8 * scale : scale, left : left + 8 * scale : scale]
+            for left in (gap + j * (8 * scale + gap) for j in range(4))
+        ]
+        for top in (gap + i * (8 * scale + gap) for i in range(2))
+    ]
+    # Where all levels are drawn, it is what the model generates; so is the image whose lower level
+    # has the seed of the level that is kept.
+    wanted = np.asarray(hierarchy.generate(4, seed=3).mean)[..., 0]
+    np.testing.assert_allclose(found[0], wanted, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found[1][0], wanted[0], rtol=0, atol=1e-5)
+    assert not np.allclose(found[1][1], wanted[1], atol=1e-5)
+    # Drawn at the top alone, with the lower level's prior at that level's mean, they would agree.
+    kept = levels.drawn(hierarchy, 0, 3, np.arange(3, 7))
+    prior = hierarchy.priors[0]
+    top = np.repeat(np.asarray(hierarchy.generate(1, seed=3).z[1]), 4, axis=0)
+    noise = generation.base_noise(np.arange(3, 7), [(prior, random.LATENT)])[0]
+    np.testing.assert_allclose(kept, prior.transform(noise, top), rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def walks() -> Any:
+    """Sequences and how long each of them is."""
+    x = np.random.default_rng(0).normal(size=(5, 9, 2)).cumsum(axis=1).astype("float32")
+    return x, np.array([9, 9, 4, 9, 7])
+
+
+@pytest.fixture(scope="module")
+def markov() -> Any:
+    return tfvae.zoo.deep_markov_model((9, 2), 2, likelihood="Normal", hidden=(8,), units=8)
+
+
+def test_bands_are_quantiles_of_the_forecast_from_the_last_step_seen(
+    markov: Any, walks: Any
+) -> None:
+    x, lengths = walks
+    figure = pictures.draw("forecast", markov, walks, n=3, context=6, samples=50, seed=4)
+    seen = np.minimum(lengths, 6)
+    sample = np.asarray(markov.forecast(x[:3], 3, observed=seen[:3], samples=50, seed=4).sample)
+    for place, axes in enumerate(figure.axes):
+        i, k = divmod(place, 2)
+        lines = {line.get_label(): line for line in axes.lines}
+        median = lines["median"]
+        steps = np.arange(seen[i] + 1, seen[i] + 4)
+        np.testing.assert_array_equal(median.get_xdata(), steps)
+        np.testing.assert_allclose(median.get_ydata(), np.median(sample[:, i, :, k], 0), rtol=1e-5)
+        outer = axes.collections[0].get_paths()[0].vertices
+        for end in np.quantile(sample[:, i, :, k], (0.05, 0.95), axis=0):
+            for at in zip(steps, end, strict=True):
+                assert np.abs(outer - at).sum(axis=1).min() < 1e-4
+        came = lines["what came"].get_ydata()
+        wanted = x[i, seen[i] - 1 : min(seen[i] + 3, lengths[i]), k]
+        np.testing.assert_array_equal(came[: len(wanted)], wanted)
+        assert np.isnan(came[len(wanted) :]).all()
+
+
+def test_sequences_are_drawn_up_to_their_lengths_with_what_is_made_of_them(
+    markov: Any, walks: Any
+) -> None:
+    x, lengths = walks
+    figure = pictures.draw("reconstructions", markov, walks, columns=5)
+    mean = np.asarray(markov.reconstruct(x, observed=lengths))
+    for i, axes in enumerate(figure.axes):
+        found = [line.get_ydata() for line in axes.lines]
+        wanted = [each[i, : lengths[i], k] for k in range(2) for each in (mean, x)]
+        for line, values in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(line, values, rtol=0, atol=1e-6)
+    assert len(pictures.draw("samples", markov, n=4).axes) == 4
+
+
+def test_sentences_are_written_side_by_side() -> None:
+    vae = tfvae.zoo.sentence_vae((6,), 2, units=8, embedding=4)
+    x = vae.tokenise(["the cat sleeps", "many dogs sing", "the dog sees a cat"])
+    texts = [t.get_text() for t in pictures.draw("reconstructions", vae, x).texts]
+    assert texts[:3] == ["original", "reconstruction", "the cat sleeps"]
+    assert len(texts) == 8
+    between = pictures.draw("interpolation", vae, x, n=4, pairs=[(0, 1)]).texts
+    assert [t.get_text() for t in between[:4]] == [
+        each or "" for each in vae.interpolate("the cat sleeps", "many dogs sing", 4)
+    ]
+    assert len(pictures.draw("samples", vae, n=7).texts) == 7
+    assert "model of text" in (pictures.available(vae, x)["manifold"] or "")
+
+
+def test_what_cannot_be_drawn_says_why(plane: Any, digits: Any, markov: Any) -> None:
+    reasons = pictures.available(plane)
+    assert "pass some" in (reasons["reconstructions"] or "")
+    assert "no history" in (reasons["training"] or "")
+    assert "codebook" in (reasons["codebook"] or "")
+    assert "hierarchy" in (reasons["levels"] or "")
+    assert "no model of sequences" in (reasons["forecast"] or "")
+    assert "model of sequences" in (pictures.available(markov)["manifold"] or "")
+    assert "has 4; choose two" in (pictures.available(digits_vae(4))["manifold"] or "")
+    flat = tfvae.zoo.vae((64,), 2, hidden=(8,))
+    assert "image_shape=(height, width)" in (pictures.available(flat)["samples"] or "")
+    with pytest.raises(ValueError, match=r"Could not draw 'training': there is no history"):
+        pictures.draw("training", plane, digits, history={"loss": [1.0]})
+    with pytest.raises(ValueError, match=r"labels, \[N\], to colour them by"):
+        pictures.draw("scatter", plane, digits.x, labels=True)
+    with pytest.raises(ValueError, match="values, as an example of shape"):
+        pictures.draw("samples", plane, image_shape=(3, 3))
+    with pytest.raises(ValueError, match="at least two"):
+        pictures.draw("interpolation", plane, digits.x[:1])
+    with pytest.raises(ValueError, match="at least two"):
+        pictures.draw("kl", plane, digits.x[:1])
+    with pytest.raises(ValueError, match="two examples each, of the 360"):
+        pictures.draw("interpolation", plane, digits, pairs=[(0, 360)])
+
+
+def test_labels_that_a_conditional_model_lacks_are_asked_for(digits: Any) -> None:
+    vae = tfvae.zoo.cvae(
+        (8, 8, 1), classes=10, latent_dim=2, hidden=(8,), likelihood="ContinuousBernoulli"
+    )
+    reasons = pictures.available(vae, digits.x)
+    assert {kind for kind, reason in reasons.items() if "(x, y)" in (reason or "")} >= {
+        "reconstructions", "scatter", "kl", "interpolation"
+    }  # fmt: skip
+    # Classes are rows, and columns of one seed.
+    figure = pictures.draw("samples", vae, n=3, seed=2, classes=["nought"])
+    assert figure.axes[0].texts[0].get_text() == "nought"
+    assert figure.axes[0].texts[9].get_text() == "9"
+    top, left = 3 * (8 * 16 + 4) + 4, 2 * (8 * 16 + 4) + 4
+    found = drawn(figure)[top : top + 128 : 16, left : left + 128 : 16, 0]
+    wanted = vae.generate(1, seed=4, condition=np.array([3])).mean
+    np.testing.assert_allclose(found, wanted[0, ..., 0], rtol=0, atol=1e-6)
+
+
+def test_one_image_and_three_thousand(plane: Any, digits: Any) -> None:
+    assert pictures.draw("reconstructions", plane, digits.x[:1])
+    assert pictures.draw("samples", plane, n=1)
+    assert pictures.draw("scatter", plane, digits.x[:1])
+    many = np.resize(digits.x, (3000, 8, 8, 1))
+    for kind, n in (("samples", 3000), ("reconstructions", 3000)):
+        width, height = pictures.draw(kind, plane, many, n=n).get_size_inches()
+        assert 0.3 < width / height < 3
+    figure = pictures.draw("scatter", plane, many, limit=1000)
+    assert "the first 1,000 of 3,000 examples" in figure.get_supxlabel()
+
+
+def test_one_latent_is_a_line(digits: Any) -> None:
+    vae = digits_vae(1)
+    assert drawn(pictures.draw("manifold", vae, n=5)).shape[0] < 200
+    (*groups,) = pictures.draw("scatter", vae, digits).axes[0].collections
+    codes = tfvae.features.codes(vae, digits)[:, 0]
+    for label, group in enumerate(groups):  # by value; in a row for each label
+        offsets = np.asarray(group.get_offsets())
+        np.testing.assert_allclose(offsets[:, 0], codes[digits.y == label], atol=1e-6)
+        assert np.abs(offsets[:, 1] - label).max() < 0.5
+    labels = [
+        t.get_text() for t in pictures.draw("interpolation", vae, digits, pairs=1).axes[0].texts
+    ]
+    assert labels == ["linear"]
+
+
+def test_counts_are_drawn_by_the_largest_and_flat_images_in_their_shape() -> None:
+    vae = tfvae.zoo.count_vae((16,), 2, hidden=(8,))
+    x = np.random.default_rng(0).poisson(3.0, (6, 16)).astype("float32")
+    assert "(height, width)" in (pictures.available(vae, x)["samples"] or "")
+    canvas = drawn(pictures.draw("reconstructions", vae, x, n=2, image_shape=(4, 4)))
+    scale, gap = 16, 2
+    tile = canvas[gap : gap + 4 * scale : scale, gap : gap + 4 * scale : scale, 0]
+    np.testing.assert_allclose(tile, x[0].reshape(4, 4) / x.max(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["hyperspherical_vae", "gumbel_softmax_vae", "bernoulli_vae"])
+def test_latents_that_are_no_line_have_other_pictures(model: str, digits: Any) -> None:
+    x = (digits.x > 0.5).astype("float32")
+    sizes = {"latent_dim": 3} if model != "gumbel_softmax_vae" else {"latent_dim": 2, "classes": 3}
+    vae = getattr(tfvae.zoo, model)((8, 8, 1), hidden=(8,), **sizes)
+    reasons = pictures.available(vae, (x, digits.y))
+    assert "one latent at a time" in (reasons["traversals"] or "")
+    for kind, reason in reasons.items():
+        if reason is None and not pictures.KINDS[kind].trains:
+            assert pictures.draw(kind, vae, (x, digits.y))
+
+
+def test_an_autoencoder_shows_how_its_codes_vary(digits: Any) -> None:
+    vae = tfvae.zoo.autoencoder((8, 8, 1), 3, hidden=(8,), likelihood="ContinuousBernoulli")
+    figure = pictures.draw("kl", vae, digits)
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    variances = tfvae.features.codes(vae, digits).var(axis=0, ddof=1)
+    np.testing.assert_allclose(heights, np.sort(variances)[::-1], rtol=1e-4)
+    assert figure.axes[0].get_ylabel() == "variance of E[z|x]"

@@ -22,11 +22,11 @@ def condition_of(subject: Subject, condition: Any) -> tuple[Any, str]:
     if condition is None:
         assert subject.examples is not None
         assert subject.examples.y is not None
-        return subject.examples.y[0], ", given the condition of the first example"
+        return subject.examples.y[0], "given the condition of the first example"
     given = np.asarray(condition)
     label = given.ndim == 0
     vae.check_labels(given)
-    return given, f", of class {subject.named(given.item())}" if label else ", given the condition"
+    return given, f"of class {subject.named(given.item())}" if label else "given the condition"
 
 
 def decoded(subject: Subject, z: Array, condition: Any) -> Array:

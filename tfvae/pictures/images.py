@@ -1,4 +1,4 @@
-"""Images that a model draws: samples, and reconstructions beside their originals."""
+"""What a model draws: samples, and reconstructions beside their originals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from tfvae import plots
 from tfvae.drawing import positive
-from tfvae.pictures.subject import Subject, no_images
+from tfvae.pictures import sequences
+from tfvae.pictures.subject import Array, Subject, no_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ def samples(
 
     Args:
         subject: of which they are drawn.
-        n: how many; 64 by default, or 10 of each class.
+        n: how many; 64 images by default, or 10 of each class; 12 sequences; 20 sentences.
         columns: in a row.
         temperature: scale of the prior's noise.
         drawn: show draws from p(x|z), not its means.
@@ -35,6 +36,13 @@ def samples(
             or the conditions of the first examples.
     """
     vae = subject.vae
+    if sequences.is_text(subject):
+        found = vae.generate(20 if n is None else n, seed=subject.seed, temperature=temperature)
+        return plots.sentences(found.text)  # type: ignore[attr-defined]
+    if sequences.is_sequences(subject):
+        found = vae.generate(12 if n is None else n, seed=subject.seed, temperature=temperature)
+        shown = np.asarray(found.mean if _binary(subject) or not drawn else found.sample)
+        return plots.series(sequences.shown_series(shown), columns=columns or 4)
     by_class = condition is None and vae.conditional and vae.classes is not None
     count = positive("n", n) if n is not None else (10 if by_class else 64)
     if by_class:
@@ -60,7 +68,7 @@ def _by_class(subject: Subject, count: int, temperature: Any, drawn: bool) -> Fi
 
 def no_samples(subject: Subject) -> str | None:
     """Say why samples cannot be drawn."""
-    if reason := no_images(subject):
+    if reason := no_pairs(subject):
         return reason
     vae = subject.vae
     known = subject.examples is not None and subject.examples.y is not None
@@ -76,15 +84,43 @@ def reconstructions(
 
     Args:
         subject: of whose examples the first are shown.
-        n: how many; 36 by default.
+        n: how many; 36 by default, of sequences and sentences 12.
         columns: pairs in a row.
     """
-    count = min(len(subject.x), 36 if n is None else positive("n", n))
+    text, series = sequences.is_text(subject), sequences.is_sequences(subject)
+    most = 12 if text or series else 36
+    count = min(len(subject.x), most if n is None else positive("n", n))
+    if text:
+        pairs = (subject.x[:count], subject.reconstructed(slice(count)))
+        rows = zip(*(sequences.written(subject, each) for each in pairs), strict=True)
+        return plots.sentences(list(rows), headings=("original", "reconstruction"))
+    if series:
+        return _series(subject, count, columns or 4)
     x = subject.images(subject.x[:count])
     mean = subject.images(subject.reconstructed(slice(count)))
     return plots.reconstructions(x, mean, columns=columns)
 
 
 def no_pairs(subject: Subject) -> str | None:
-    """Say why there is nothing to put beside an example."""
+    """Say why data are nothing that can be drawn."""
+    if sequences.is_text(subject) or sequences.is_sequences(subject):
+        return None
     return no_images(subject)
+
+
+def _series(subject: Subject, count: int, columns: int) -> Figure:
+    """Draw sequences with the means that a model makes of them."""
+    there: Array = sequences.observed(subject, count)
+    x = np.where(there, subject.x[:count], 0)
+    mean = np.asarray(subject.vae.reconstruct(subject.x[:count], observed=there))  # type: ignore[call-arg]
+    steps: Array = there.reshape(count, there.shape[1], -1).any(axis=2)
+    last = there.shape[1] - np.argmax(steps[:, ::-1], axis=1)
+    values, means = (sequences.shown_series(each) for each in (x, mean))
+    return plots.series(
+        values, means=means, lengths=last, columns=columns, note="pale and wide: reconstructions"
+    )
+
+
+def _binary(subject: Subject) -> bool:
+    support = subject.vae.likelihood.support
+    return support.kind == "integers" and support.bounds == (0.0, 1.0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfvae import plots
 from tfvae.drawing import positive
+from tfvae.pictures import sequences
 from tfvae.pictures.decoding import code_of, decoded
 from tfvae.pictures.subject import Array, Subject, no_images
 
@@ -34,6 +35,8 @@ def interpolation(
     References:
         White (2016), Sampling generative networks, arXiv:1609.04468.
     """
+    if sequences.is_text(subject):
+        return _written(subject, min(n, 8), pairs)
     columns = positive("n", n)
     if columns < 2:
         raise ValueError(f"Expected `n` of at least 2, for the ends. Received: n={n}.")
@@ -55,14 +58,28 @@ def interpolation(
     return plots.rows(pixels, labels, group=len(ways), note=f"between {between} {text}{nearer}")
 
 
+def _written(subject: Subject, steps: int, pairs: Any) -> Figure:
+    """Draw the sentences between pairs of examples."""
+    vae: Any = subject.vae
+    chosen, rows = _pairs(subject, pairs), []
+    for a, b in chosen:
+        rows += vae.interpolate(subject.x[a], subject.x[b], steps)
+    breaks = range(steps, len(rows), steps)
+    text = ", ".join(f"{a} and {b}" for a, b in chosen)
+    return plots.sentences(rows, breaks=breaks, note=f"between examples {text}")
+
+
 def no_interpolation(subject: Subject) -> str | None:
     """Say why there is nothing between two examples."""
-    if reason := no_images(subject):
+    text = sequences.is_text(subject)
+    if (reason := no_images(subject)) and not text:
         return reason
     vae = subject.vae
     if vae.latent_priors[0].support.kind not in ("interval", "simplex", "sphere"):
         return "latents are discrete: there is nothing between two of them"
     examples = subject.examples
+    if examples is None and text:
+        return "it goes from one sentence to another; pass some"
     if examples is None:
         return "the model is given a condition; pass examples, (x, y)" if vae.conditional else None
     if vae.conditional and vae.missing_label is None and examples.y is None:

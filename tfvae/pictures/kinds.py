@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import tfvae
 from tfvae import drawing
 from tfvae.export.errors import did_you_mean
-from tfvae.pictures import course, images, interpolation, latents, positions, traversals
+from tfvae.pictures import (
+    course,
+    images,
+    interpolation,
+    latents,
+    levels,
+    positions,
+    sequences,
+    traversals,
+)
 from tfvae.pictures.subject import (
     Obstacle,
     Subject,
@@ -67,16 +76,18 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind(images.samples, (images.no_samples,)),
-        Kind(images.reconstructions, (no_examples, images.no_pairs, no_conditions)),
+        Kind(images.reconstructions, (images.no_pairs, no_examples, no_conditions)),
         Kind(
             traversals.manifold, (traversals.no_traversals,), waived={"dims": traversals.no_plane}
         ),
         Kind(traversals.traversals, (traversals.no_traversals,)),
         Kind(interpolation.interpolation, (interpolation.no_interpolation,)),
+        Kind(levels.levels, (levels.no_levels,)),
+        Kind(sequences.forecast, (sequences.no_forecast, no_examples)),
         Kind(latents.scatter, (no_examples, no_conditions)),
         Kind(latents.kl, (positions.no_measure, no_conditions)),
-        Kind(latents.codebook, (no_examples, latents.no_codebook)),
-        Kind(latents.spaces, (no_examples, latents.no_spaces, no_conditions), trains=True),
+        Kind(latents.codebook, (latents.no_codebook, no_examples)),
+        Kind(latents.spaces, (latents.no_spaces, no_examples, no_conditions), trains=True),
         Kind(course.training, (no_history,)),
     )
 }

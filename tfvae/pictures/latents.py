@@ -173,7 +173,7 @@ def trained(subject: Subject, epochs: int, batch_size: int) -> dict[str, Any]:
         }  # fmt: skip
         model = type(vae).from_config(config)
         model.decoder.trainable = name != TERMS[1]  # the KL has no gradient there
-        model.compile(keras.optimizers.Adam(2e-3, clipnorm=10.0))
+        model.compile(keras.optimizers.Adam(1e-3, clipnorm=10.0))
         model.fit(subject.x, subject.beside(), epochs=epochs, batch_size=batch_size, verbose=0)
         models[name] = model
     return models

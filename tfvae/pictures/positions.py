@@ -54,7 +54,7 @@ def positions(subject: Subject, levels: Sequence[float]) -> Positions:
     low, high = (np.quantile(codes, edge, axis=0) for edge in (_EDGE, 1 - _EDGE))
     share = (np.array(levels) - levels[0]) / max(levels[-1] - levels[0], 1e-9)
     z = low + share[:, None] * (high - low)
-    return Positions(z, "over the range of the examples' codes, for the prior has no quantiles")
+    return Positions(z, "over the range of the examples' codes, as the prior has no quantiles")
 
 
 def has_quantiles(subject: Subject) -> bool:

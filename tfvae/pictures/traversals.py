@@ -20,7 +20,7 @@ _UNUSED = 0.01  # nats, or squared units of z
 
 
 def manifold(
-    subject: Subject, *, n: int = 20, dims: Sequence[int] | None = None, condition: Any = None
+    subject: Subject, *, n: int = 15, dims: Sequence[int] | None = None, condition: Any = None
 ) -> Figure:
     r"""The plane of two latents decoded, at even quantiles of the prior (Kingma & Welling, fig. 4).
 
@@ -57,7 +57,7 @@ def manifold(
         first.tolist(),
         second.tolist() if len(chosen) == 2 else (),
         names=(_name(chosen[0]), _name(chosen[-1])),
-        note=f"{found.source}{called}",
+        note="; ".join(each for each in (found.source, called) if each),
     )
 
 
@@ -116,7 +116,7 @@ def traversals(
     else:
         base, own = code_of(subject, example)
         given = own if condition is None else given
-        called = f", of example {example}" if condition is None else called
+        called = f"around example {example}" if condition is None else called
     order, labels, what = _order(subject)
     shown = order[: positive("latents", latents)]
     z = np.tile(base, (len(shown), columns, 1))
@@ -126,13 +126,14 @@ def traversals(
     alike = np.allclose(values, values[:, :1], rtol=0, atol=5e-3)
     rounded = np.round(values[:, 0], 1) + 0.0  # and no zero below zero
     headings = [f"{value:.1f}".replace("-", "\N{MINUS SIGN}") for value in rounded]
-    left_out = f", {len(shown)} of {len(order)} latents" if len(shown) < len(order) else ""
+    left_out = f"{len(shown)} of {len(order)} latents" if len(shown) < len(order) else ""
+    level = "of level z_0, which is decoded" if len(subject.vae.latent_priors) > 1 else ""
     ends = "1% to 99% of the prior" if "quantiles of" in found.source else found.source
     return plots.rows(
         pixels,
         [labels[latent] for latent in shown],
         headings=headings if alike else (),
-        note=f"{ends}{left_out}{what}{called}",
+        note="; ".join(each for each in (ends, left_out, what, level, called) if each),
     )
 
 
@@ -162,7 +163,7 @@ def _order(subject: Subject) -> tuple[list[int], list[str], str]:
         f"{name}  {short} {value:.2f}" if value > _UNUSED else f"{name}  unused"
         for name, value in zip(names, each, strict=True)
     ]
-    return np.argsort(-each, kind="stable").tolist(), labels, f", by {measure}"
+    return np.argsort(-each, kind="stable").tolist(), labels, f"by {measure}"
 
 
 def _name(latent: int) -> str:

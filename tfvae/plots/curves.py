@@ -30,6 +30,8 @@ def series(
     *,
     lengths: npt.ArrayLike | None = None,
     columns: int = 4,
+    means: npt.ArrayLike | None = None,
+    note: str | None = None,
 ) -> Figure:
     """Sequences as lines against their steps, a panel for each, on common axes.
 
@@ -38,6 +40,8 @@ def series(
         path: Where to save the picture.
         lengths: Steps of each sequence [N]; all T by default.
         columns: Panels in a row, at most.
+        means: Of the same shape, what a model makes of each: wide and pale, behind them.
+        note: A line below the panels.
 
     Returns:
         The figure.
@@ -57,6 +61,12 @@ def series(
         )
     if not np.isfinite(lines).all():
         raise ValueError("Expected finite values. Received: NaN or infinity among them.")
+    if means is not None and np.shape(means) != np.shape(values):
+        raise ValueError(
+            f"Expected means of the shape of values, {np.shape(values)}. Received: "
+            f"{np.shape(means)}."
+        )
+    behind = None if means is None else np.asarray(means, float).reshape(lines.shape)
     columns = min(positive("columns", columns), len(lines))
     ends = np.full(len(lines), lines.shape[1]) if lengths is None else np.asarray(lengths)
     rows = -(-len(lines) // columns)
@@ -71,9 +81,12 @@ def series(
             continue
         for k, (color, dashes) in zip(range(lines.shape[2]), dashed(), strict=False):
             y = lines[place, : ends[place], k]
+            if behind is not None:
+                mean = behind[place, : ends[place], k]
+                axes.plot(range(1, len(y) + 1), mean, color=color, linewidth=4, alpha=0.35)
             axes.plot(range(1, len(y) + 1), y, color=color, linestyle=dashes, linewidth=1.2)
         quiet(axes, 8)
-    figure.supxlabel("step", fontsize=9.5, color=MUTED)
+    figure.supxlabel("step" if note is None else f"step\n{note}", fontsize=9.5, color=MUTED)
     figure.supylabel("value", fontsize=9.5, color=MUTED)
     return save(figure, path)
 

@@ -76,7 +76,7 @@ def manifold(
     lines = pixels.reshape(*array.shape[:2], *pixels.shape[1:])[::-1]
     rows, columns, height, width, _ = lines.shape
     scale = default_scale(columns * width)
-    gap = gap_of(scale * max(height, width))
+    gap = max(4, gap_of(scale * max(height, width)))
     step_y, step_x = scale * height + gap, scale * width + gap
     tops = [gap + row * step_y for row in range(rows)]
     texts_x, texts_y = ([_signed(value) for value in values] for values in (x, y))
