@@ -303,6 +303,7 @@ def markov() -> Any:
     return tfvae.zoo.deep_markov_model((9, 2), 2, likelihood="Normal", hidden=(8,), units=8)
 
 
+@pytest.mark.slow
 def test_bands_are_quantiles_of_the_forecast_from_the_last_step_seen(
     markov: Any, walks: Any
 ) -> None:
@@ -327,6 +328,7 @@ def test_bands_are_quantiles_of_the_forecast_from_the_last_step_seen(
         assert np.isnan(came[len(wanted) :]).all()
 
 
+@pytest.mark.slow
 def test_sequences_are_drawn_up_to_their_lengths_with_what_is_made_of_them(
     markov: Any, walks: Any
 ) -> None:
@@ -341,6 +343,7 @@ def test_sequences_are_drawn_up_to_their_lengths_with_what_is_made_of_them(
     assert len(pictures.draw("samples", markov, n=4).axes) == 4
 
 
+@pytest.mark.slow
 def test_sentences_are_written_side_by_side() -> None:
     vae = tfvae.zoo.sentence_vae((6,), 2, units=8, embedding=4)
     x = vae.tokenise(["the cat sleeps", "many dogs sing", "the dog sees a cat"])
@@ -435,6 +438,7 @@ def test_counts_are_drawn_by_the_largest_and_flat_images_in_their_shape() -> Non
     np.testing.assert_allclose(tile, x[0].reshape(4, 4) / x.max(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["hyperspherical_vae", "gumbel_softmax_vae", "bernoulli_vae"])
 def test_latents_that_are_no_line_have_other_pictures(model: str, digits: Any) -> None:
     x = (digits.x > 0.5).astype("float32")

@@ -32,6 +32,7 @@ from . import random as random
 from . import records as records
 from . import runs as runs
 from . import sequences as sequences
+from . import snapshots as snapshots
 from . import sweep as sweep
 from . import tensorboard as tensorboard
 from . import text as text

@@ -14,6 +14,7 @@ from tfvae import options, zoo
 from tfvae.cli_data import data
 from tfvae.cli_evaluate import evaluate
 from tfvae.cli_export import export, generate, verify
+from tfvae.cli_plot import plot
 from tfvae.cli_probe import probe
 from tfvae.cli_serving import serve_config
 from tfvae.cli_study import study
@@ -64,7 +65,7 @@ def models() -> None:
     support.console().print(table)
 
 
-for _command in (probe, study, export, verify, generate, serve_config, data):
+for _command in (plot, probe, study, export, verify, generate, serve_config, data):
     cli.add_command(_command)
 
 

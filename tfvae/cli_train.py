@@ -148,6 +148,13 @@ _SEED = click.IntRange(min=0)
 )
 @click.option("--tensorboard", is_flag=True, help="Write for TensorBoard, into the run folder.")
 @click.option(
+    "--pictures",
+    type=_COUNT,
+    metavar="EPOCHS",
+    help="Save samples and reconstructions each so many epochs, and an animation, into the run "
+    "folder.",
+)
+@click.option(
     "--sweep",
     "swept",
     multiple=True,
@@ -168,6 +175,7 @@ def train(
     device: str | None,
     strategy: str,
     tensorboard: bool,
+    pictures: int | None,
     **_: Any,
 ) -> None:
     """Train a model and leave a run folder.
@@ -182,6 +190,7 @@ def train(
         "device": device,
         "strategy": strategy,
         "tensorboard": tensorboard,
+        "pictures": pictures,
     }
     if resume is not None:
         for name, given in (("--out", out), ("--config", config), ("--sweep", swept)):
@@ -192,6 +201,7 @@ def train(
         for name, asked in (
             ("--checkpoint-every", checkpoint_every), ("--device", device),
             ("--strategy", strategy != "none"), ("--tensorboard", tensorboard),
+            ("--pictures", pictures),
         ):  # fmt: skip
             if asked:
                 raise click.UsageError(f"{name} and --sweep exclude each other.", ctx)

@@ -33,15 +33,27 @@ def save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     """
     if path is None:
         return figure
-    known = figure.canvas.get_supported_filetypes()
+    ending = ending_of(path)
+    write(path, lambda beside: figure.savefig(beside, dpi=DPI, format=ending))
+    return figure
+
+
+def ending_of(path: str | os.PathLike[str]) -> str:
+    """Return the ending of a picture's path, or say that matplotlib knows none such.
+
+    Raises:
+        ValueError: it is none of matplotlib's.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
     ending = Path(path).suffix[1:].lower()
     if ending not in known:
         raise ValueError(
             f"Expected path to end in one of {', '.join(sorted(known))}. Received: path={path}; "
             "end it in .png."
         )
-    write(path, lambda beside: figure.savefig(beside, dpi=DPI, format=ending))
-    return figure
+    return ending
 
 
 def write(path: str | os.PathLike[str], draw: Callable[[Path], None]) -> None:

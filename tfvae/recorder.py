@@ -23,8 +23,9 @@ ENVIRONMENT, STATUS = "environment.json", "status.json"
 HISTORY, TABLE, MODEL = "history.json", "history.csv", "model.keras"
 EVALUATION, PROBE = "evaluation.json", "probe.json"
 CHECKPOINTS, TENSORBOARD, BEST = "checkpoints", "tensorboard", "best.npz"
+PICTURES = "pictures"
 FILES = (CONFIG, ENVIRONMENT, STATUS, HISTORY, TABLE, MODEL, EVALUATION, PROBE)
-FOLDERS = (CHECKPOINTS, TENSORBOARD)
+FOLDERS = (CHECKPOINTS, TENSORBOARD, PICTURES)
 
 # Saving may take this share of the time; of epochs that are shorter, some are not saved but held
 # in memory, until one is or until training stops.

@@ -10,6 +10,7 @@
       model.keras        the model, optimizer included
       checkpoints/       all that it takes to resume, at the last moments; the best epoch's weights
       tensorboard/       if asked for
+      pictures/          what `tfvae plot` draws, and `train --pictures` while it trains
 
 Every file is replaced whole, as epochs are completed, so the folder can be loaded at any moment
 of training and after a Ctrl-C. Nothing here imports TensorFlow before a model is built.
@@ -37,6 +38,7 @@ from tfvae.recorder import (
     EVALUATION,
     HISTORY,
     MODEL,
+    PICTURES,
     PROBE,
     STATUS,
     TENSORBOARD,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVALUATION",
+    "PICTURES",
     "PROBE",
     "Interrupted",
     "Run",
@@ -206,6 +209,7 @@ def train(
     device: str | None = None,
     strategy: Strategy = "none",
     tensorboard: bool = False,
+    pictures: int | None = None,
 ) -> Run:
     """Train a model and leave a run folder.
 
@@ -224,6 +228,8 @@ def train(
         strategy: ``"none"``, ``"mirrored"`` over the devices of this machine, or
             ``"multiworker"`` over those that ``TF_CONFIG`` names.
         tensorboard: write for TensorBoard, into the run folder.
+        pictures: epochs between pictures of samples and reconstructions, which go into the run
+            folder; none by default.
 
     Returns:
         The run.
@@ -267,7 +273,15 @@ def train(
         devices.prepare(device, keras.config.dtype_policy().name)
         with cluster.strategy(strategy).scope():
             recorder, others = _prepared(
-                config, dataset, folder, chief, resume, checkpoint_every, keep, tensorboard
+                config,
+                dataset,
+                folder,
+                chief,
+                resume,
+                checkpoint_every,
+                keep,
+                tensorboard,
+                pictures,
             )
             steps = steps_per_epoch(config, dataset)
             shown = verbose and chief
@@ -288,6 +302,7 @@ def _prepared(
     checkpoint_every: int | None,
     keep: int,
     tensorboard: bool,
+    pictures: int | None,
 ) -> tuple[Recorder, list[Any]]:
     """Return what trains and records, its folder written, and further callbacks."""
     from tfvae.checkpoints import Checkpoint
@@ -309,6 +324,12 @@ def _prepared(
         from tfvae.tensorboard import TensorBoard
 
         others.append(TensorBoard(folder / TENSORBOARD))
+    if pictures is not None and chief:
+        from tfvae.snapshots import SEEN, Snapshots
+
+        shown = dataset.test if dataset.validation is None else dataset.validation
+        some = shown.take(min(SEEN, len(shown)))
+        others.append(Snapshots(folder / PICTURES, some, every=pictures))
     recorder = Recorder(folder, config, model, checkpoint, writes=chief)
     if resume:
         recorder.resume(_read_object(folder / HISTORY))

@@ -45,10 +45,8 @@ def decoded(subject: Subject, z: Array, condition: Any) -> Array:
 def code_of(subject: Subject, place: int) -> tuple[Array, Any]:
     """Return the code of an example [d], and the condition it is decoded with, or None."""
     vae, count = subject.vae, 0 if subject.examples is None else len(subject.examples)
-    if not 0 <= place < count:
-        raise ValueError(
-            f"Expected an example, from 0 to {count - 1}. Received: {place}, of {count} examples."
-        )
+    if not isinstance(place, int | np.integer) or not 0 <= place < count:
+        raise ValueError(f"Expected one of {count} examples, from 0 on. Received: {place!r}.")
     rows = slice(place, place + 1)
     x, y = vae.as_data(subject.x[rows]), subject.beside(rows)
     given = vae.given(x, y)

@@ -113,8 +113,8 @@ def _series(subject: Subject, count: int, columns: int) -> Figure:
     there: Array = sequences.observed(subject, count)
     x = np.where(there, subject.x[:count], 0)
     mean = np.asarray(subject.vae.reconstruct(subject.x[:count], observed=there))  # type: ignore[call-arg]
-    steps: Array = there.reshape(count, there.shape[1], -1).any(axis=2)
-    last = there.shape[1] - np.argmax(steps[:, ::-1], axis=1)
+    steps = np.any(there.reshape(count, there.shape[1], -1), axis=2)
+    last = there.shape[1] - np.argmax(np.flip(steps, axis=1), axis=1)
     values, means = (sequences.shown_series(each) for each in (x, mean))
     return plots.series(
         values, means=means, lengths=last, columns=columns, note="pale and wide: reconstructions"

@@ -136,6 +136,8 @@ def draw(
     """
     chosen = find(kind)
     check_options(chosen, options)
+    if path is not None:
+        drawing.ending_of(path)  # before any work
     subject = Subject.of(
         vae, examples, history=history, seed=seed, classes=classes, image_shape=image_shape
     )

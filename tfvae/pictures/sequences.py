@@ -55,8 +55,8 @@ def forecast(
     values = np.where(there, x, np.nan).reshape(count, length, -1)
     came = np.full((count, ahead, values.shape[2]), np.nan)
     # A forecast goes on after the last step of its sequence that was given.
-    steps_given: Array = given.reshape(count, length, -1).any(axis=2)
-    for i, last in enumerate(length - np.argmax(steps_given[:, ::-1], axis=1)):
+    steps_given = np.any(given.reshape(count, length, -1), axis=2)
+    for i, last in enumerate(length - np.argmax(np.flip(steps_given, axis=1), axis=1)):
         known = values[i, last : last + ahead]
         came[i, : len(known)] = known
     draws = draws.reshape(samples, count, ahead, -1)

@@ -75,8 +75,9 @@ def _chosen(subject: Subject, dims: Sequence[int] | None) -> tuple[int, ...] | N
     size = subject.size
     if dims is None:
         return tuple(range(size)) if size <= 2 else None
-    chosen = tuple(dims)
-    if len(set(chosen)) != 2 or not all(0 <= dim < size for dim in chosen):
+    chosen = tuple(dims) if isinstance(dims, Sequence) else (dims,)
+    good = all(isinstance(dim, int) and 0 <= dim < size for dim in chosen)
+    if len(set(chosen)) != 2 or not good:
         raise ValueError(
             f"Expected `dims` to be two latents, from 0 to {size - 1}. Received: dims={chosen}."
         )

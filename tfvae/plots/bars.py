@@ -46,7 +46,7 @@ def kl(
 
     Example:
         >>> figure = kl([[0.5, 0.0, 2.0]])
-        >>> [bar.get_height() for bar in figure.axes[0].patches]
+        >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
         [2.0, 0.5, 0.0]
     """
     groups = [np.asarray(group, float).ravel() for group in values]

@@ -1,0 +1,171 @@
+"""Pictures while training: samples and reconstructions as they develop, and an animation."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfvae import drawing, pictures
+from tfvae.model import VAE
+from tfvae.step import check_count
+
+__all__ = ["SEEN", "Snapshots"]
+
+SEEN = 36
+"""Examples that are reconstructed, at most."""
+
+_KINDS = ("samples", "reconstructions")
+_FRAME, _LAST = 250, 2000  # milliseconds
+
+
+class Snapshots(keras.callbacks.Callback):
+    """A callback that saves pictures of the model while it is trained.
+
+    ``FOLDER/samples-0005.png`` is of the end of epoch 5, and ``samples-0000.png`` of before the
+    first; of the same seeds and examples each time, so that one sees them develop. At the end
+    ``samples.gif`` shows them one after the other.
+
+    Steps of training stay in compiled chunks: it hears of epochs only.
+
+    Args:
+        folder: where the pictures go.
+        examples: of which some are reconstructed: an array [N, *data], Examples, or a pair (x, y)
+            of a conditional model.
+        kinds: which of `tfvae.pictures.KINDS`; by default those of samples and reconstructions
+            that the model and the examples have.
+        every: epochs between pictures; the last epoch always has them.
+        seed: of everything random in them.
+        animate: whether to write the animation.
+        **options: of the pictures, if there is one kind of them.
+
+    Raises:
+        ValueError: for `every` below 1, an unknown kind or option; and, when training starts, for
+            kinds that cannot be drawn of the model.
+        TypeError: when training starts, for a model that is no VAE.
+
+    Example:
+        >>> callback = Snapshots("pictures", x[:36], every=5)  # doctest: +SKIP
+        >>> history = vae.fit(x, epochs=50, callbacks=[callback])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        examples: Any = None,
+        *,
+        kinds: Sequence[str] | None = None,
+        every: int = 1,
+        seed: int = 0,
+        animate: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        check_count("every", every)
+        self.folder = Path(folder)
+        self.examples = examples
+        self.kinds = None if kinds is None else tuple(kinds)
+        for kind in self.kinds or ():
+            pictures.kinds.check_options(pictures.kinds.find(kind), options)
+        if options and len(self.kinds or ()) != 1:
+            raise ValueError(
+                f"Expected options with one of `kinds`, whose they are. Received: "
+                f"{', '.join(options)} with kinds={kinds!r}."
+            )
+        self.every = every
+        self.seed = seed
+        self.animate = animate
+        self.options = options
+        self._shown: tuple[str, ...] = ()
+        self._epoch = self._drawn = -1
+        self._warned = False
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Check what can be drawn, and draw the model as it is before the first step."""
+        if not isinstance(self.model, VAE):
+            raise TypeError(f"Expected a tfvae.VAE. Received: {type(self.model).__name__}.")
+        found = pictures.available(self.model, self.examples)
+        wanted = _KINDS if self.kinds is None else self.kinds
+        for kind in wanted if self.kinds is not None else ():
+            # An option may be what makes it possible.
+            subject = pictures.Subject.of(self.model, self.examples)
+            if reason := pictures.KINDS[kind].obstacle(subject, self.options):
+                raise ValueError(f"Could not draw {kind!r}: {reason}.")
+        self._shown = tuple(kind for kind in wanted if self.kinds is not None or not found[kind])
+        if not self._shown:
+            raise ValueError(f"Could not draw {wanted[0]!r}: {found[wanted[0]]}.")
+        self._epoch = self._drawn = -1
+        if int(self.model.step) == 0:
+            self._draw()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Draw, if it is the turn of this epoch."""
+        self._epoch = epoch
+        if (epoch + 1) % self.every == 0:
+            self._draw()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Draw the last epoch, and write the animations."""
+        if self._drawn < self._epoch:
+            self._draw()
+        for kind in self._shown if self.animate else ():
+            frames = self._frames(kind)
+            if len(frames) > 1:
+                animation(frames, self.folder / f"{kind}.gif")
+
+    def _draw(self) -> None:
+        for kind in self._shown:
+            path = self.folder / f"{kind}-{self._epoch + 1:04d}.png"
+            try:
+                pictures.draw(
+                    kind, self.model, self.examples, seed=self.seed, path=path, **self.options
+                )
+            except (ValueError, FloatingPointError, OSError) as error:
+                # A picture is no reason to stop training.
+                if not self._warned:
+                    warnings.warn(f"Could not draw {kind} of this epoch: {error}", stacklevel=2)
+                self._warned = True
+        self._drawn = self._epoch
+
+    def _frames(self, kind: str) -> list[Path]:
+        """Return the pictures that there are, those of a run before it was resumed among them."""
+        named = re.compile(rf"{re.escape(kind)}-\d+\.png")
+        found = [path for path in self.folder.glob(f"{kind}-*.png") if named.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(path.stem.rpartition("-")[2]))
+
+
+def animation(frames: Sequence[Path], path: str | os.PathLike[str]) -> None:
+    """Write pictures one after the other as an animation, the last of them for longer.
+
+    Args:
+        frames: files of pictures.
+        path: where the animation goes, a .gif or .webp.
+
+    Raises:
+        OSError: if a picture cannot be read, or the animation not written.
+    """
+    from PIL import Image
+
+    pages = []
+    for frame in frames:
+        with Image.open(frame) as picture:
+            pages.append(picture.convert("RGB"))
+    # Pictures whose lines differ in width differ in size.
+    size = (max(page.width for page in pages), max(page.height for page in pages))
+    for place, page in enumerate(pages):
+        sheet = Image.new("RGB", size, "white")
+        sheet.paste(page)
+        pages[place] = sheet.quantize(64) if Path(path).suffix.lower() == ".gif" else sheet
+    first, *rest = pages
+    durations = [_FRAME] * len(rest) + [_LAST]
+    drawing.write(
+        path,
+        lambda beside: first.save(
+            beside, save_all=True, append_images=rest, duration=durations, loop=0
+        ),
+    )
