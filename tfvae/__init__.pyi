@@ -10,6 +10,7 @@ from . import devices as devices
 from . import diagnosis as diagnosis
 from . import estimator_study as estimator_study
 from . import evaluate as evaluate
+from . import explorer as explorer
 from . import export as export
 from . import expost as expost
 from . import families as families
