@@ -164,9 +164,7 @@ def _numbers(values: Any) -> list[float]:
     return [float(f"{value:.6g}") for value in np.asarray(values, np.float64)]
 
 
-def _condition(
-    records: dict[str, EndpointRecord], classes: Sequence[str]
-) -> dict[str, Any] | None:
+def _condition(records: dict[str, EndpointRecord], classes: Sequence[str]) -> dict[str, Any] | None:
     """Say what a condition is: one of some classes, or numbers."""
     given = [
         spec

@@ -63,13 +63,13 @@ def study(export: LoadedExport, latent: Tensor, condition: npt.ArrayLike | None)
     if means is not None and len(means) > 1:
         signal = means.var(axis=0)
         if stddevs is None:
-            return Latents(signal, "variance of what `encode` returns", low, high, centre)
+            return Latents(signal, "variance of what it is encoded to", low, high, centre)
         noise = np.maximum((stddevs**2).mean(axis=0), np.finfo(np.float32).tiny)
         carried = 0.5 * np.log1p(signal / noise)
-        return Latents(carried, "nats that it says of the input, estimated", low, high, centre)
+        return Latents(carried, "nats of information about the input, estimated", low, high, centre)
     if "decode" in export.endpoints and size <= _TRIED:
         moved = _moved(export, latent, condition, low, high, centre)
-        return Latents(moved, "mean squared change of the output", low, high, centre)
+        return Latents(moved, "mean squared change of the picture", low, high, centre)
     return Latents(None, "", low, high, centre)
 
 
@@ -103,12 +103,11 @@ def _reach(
     generates = export.endpoints.get("generate")
     drawn = generates and next(spec for spec in generates.outputs if spec.name == latent.name)
     if drawn and None not in drawn.bounds:
-        low, high = (np.full(size, bound, np.float32) for bound in drawn.bounds)
-        return low, high, (low + high) / 2
+        low, high = drawn.bounds
+        return _wide(np.full(size, low), np.full(size, high))
     if latent.name == "z" and prior == "StandardNormal":
-        reach = np.full(size, _REACH, np.float32)
-        return -reach, reach, np.zeros(size, np.float32)
-    if drawn:
+        centre, reach = np.zeros(size), np.full(size, _REACH)
+    elif drawn:
         z = export.generate(np.arange(_DRAWS), condition=condition)[latent.name]
         z = z.reshape(_DRAWS, -1)
         centre, reach = z.mean(axis=0), _REACH * z.std(axis=0)
@@ -118,8 +117,12 @@ def _reach(
     else:
         centre, reach = np.zeros(size), np.full(size, _REACH)
     reach = np.where(reach > 0, reach, _REACH)
-    low, high, centre = (np.asarray(a, np.float32) for a in (centre - reach, centre + reach, centre))
-    return low, high, centre
+    return _wide(centre - reach, centre + reach)
+
+
+def _wide(low: npt.ArrayLike, high: npt.ArrayLike) -> tuple[Array, Array, Array]:
+    low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    return low, high, (low + high) / 2
 
 
 def _moved(

@@ -17,7 +17,7 @@ from tfvae.export import ExportError, LoadedExport
 from tfvae.export.staging import hidden, staging
 
 from . import runtime as runtimes
-from .description import FILENAME, FORMAT, describe
+from .description import ENDPOINTS, FILENAME, FORMAT, describe
 
 # Scripts and data of the same origin alone; `wasm-unsafe-eval` compiles WebAssembly, not text.
 POLICY = (
@@ -49,9 +49,7 @@ class Asset:
     @property
     def size(self) -> int:
         """How many bytes."""
-        return (
-            len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
-        )
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +98,7 @@ def build(
     """
     loaded = export.load(path, version)
     found = runtimes.find(runtime)
+    graphs = {name: _graph(loaded, name) for name in ENDPOINTS if name in loaded.endpoints}
     description = describe(loaded, image_shape)
     document = json.dumps(description, ensure_ascii=False, allow_nan=False)
     files = {FILENAME: Asset.of(document.encode())}
@@ -110,7 +109,7 @@ def build(
                 content = content.replace(b"@POLICY@", POLICY.encode())
             files[asset.name] = Asset.of(content)
     for name, each in description["endpoints"].items():
-        files[each["file"]] = _graph(loaded, name)
+        files[each["file"]] = graphs[name]
     for name, source in found.items():
         # Some web servers do not know `.mjs`, and browsers refuse modules of an unknown type.
         served = name.replace(".mjs", ".js")

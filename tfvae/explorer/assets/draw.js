@@ -151,7 +151,7 @@ function gallery(explorer) {
     } catch (error) {
       explorer.fails(error);
     }
-  }, 150);
+  }, () => 150 + 3 * explorer.rowMs);
   explorer.addEventListener("latents", refresh);
   explorer.addEventListener("settings", refresh);
 }

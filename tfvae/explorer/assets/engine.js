@@ -112,11 +112,11 @@ export function latest(work) {
   };
 }
 
-/** Calls a function once nothing has asked for it for a while. */
+/** Calls a function once nothing has asked for it for `wait()` milliseconds. */
 export function settled(work, wait) {
   let timer = 0;
   return (...given) => {
     clearTimeout(timer);
-    timer = setTimeout(() => work(...given), wait);
+    timer = setTimeout(() => work(...given), wait());
   };
 }

@@ -35,7 +35,8 @@ class Explorer extends EventTarget {
       name: "",
     };
     this.drawn = null;
-    this.decodeMs = 0;
+    this.ms = 0;
+    this.rowMs = 0; // what a picture costs, about
     this.fails = (error) => this.dispatchEvent(new CustomEvent("problem", { detail: error }));
     this.draw = latest(() => this.#draw().catch(this.fails));
     this.decode = latest(() => this.#decode().catch(this.fails));
@@ -57,7 +58,9 @@ class Explorer extends EventTarget {
     rows.forEach((row, i) => all.set(row, i * this.latents.size));
     const { condition } = this.state;
     const given = { [this.latents.name]: all, condition: [condition].flat() };
-    return this.engine.run("decode", rows.length, given);
+    const decoded = await this.engine.run("decode", rows.length, given);
+    this.rowMs = decoded.ms / rows.length;
+    return decoded;
   }
 
   /** Show these latents. */
@@ -94,6 +97,7 @@ class Explorer extends EventTarget {
     this.state.z = Float32Array.from(drawn[this.latents.name][0]);
     this.state.source = "seed";
     this.ms = drawn.ms;
+    this.rowMs ||= drawn.ms;
     this.changed();
     this.show();
   }
@@ -103,7 +107,6 @@ class Explorer extends EventTarget {
     if (this.state.source === "seed") return; // a draw came in between
     this.drawn = { mean: mean[0] };
     this.ms = ms;
-    this.decodeMs = this.decodeMs ? 0.8 * this.decodeMs + 0.2 * ms : ms;
     this.show();
   }
 
@@ -129,7 +132,8 @@ function stage(explorer) {
   explorer.addEventListener("picture", () => {
     const text = describe(state);
     if ($("status").textContent !== text) $("status").textContent = text;
-    $("time").textContent = `${explorer.ms < 10 ? explorer.ms.toFixed(1) : Math.round(explorer.ms)} ms`;
+    const ms = explorer.ms < 10 ? explorer.ms.toFixed(1) : Math.round(explorer.ms);
+    $("time").textContent = `${state.source === "seed" ? "drawn" : "decoded"} in ${ms} ms`;
     $("picture").setAttribute("aria-label", `Picture: ${text}`);
     document.body.dataset.drawn = Number(document.body.dataset.drawn ?? 0) + 1;
   });
@@ -170,7 +174,7 @@ function facts(description) {
   const parts = [`${image.width} × ${image.height} ${colour}`, levels ? `${count}, ${levels} levels` : count];
   if (model.likelihood) parts.push(model.likelihood);
   if (model.version) parts.push(`version ${model.version}`);
-  $("facts").textContent = parts.join(" · ");
+  $("facts").textContent = parts.map((part) => part.replaceAll(" ", "\u00a0")).join(" · ");
   const made = model.created ? `, exported ${model.created.slice(0, 10)}` : "";
   $("about").textContent =
     `${model.kind}${made} with tfvae ${model.tfvae}. The model runs in this browser; nothing leaves it.`;
@@ -200,7 +204,7 @@ function follow(explorer) {
   const record = settled(() => {
     written = link.write(state);
     history.replaceState(null, "", written);
-  }, 250);
+  }, () => 250);
   for (const kind of ["latents", "settings", "picture"]) explorer.addEventListener(kind, record);
   const apply = () => {
     const { size } = explorer.latents;

@@ -16,6 +16,11 @@ export function nextSeed(seed, step) {
   return BigInt.asIntN(64, seed + BigInt(step));
 }
 
+/** Write a number with two places, and a proper minus. */
+export function written(value) {
+  return value.toFixed(2).replace("-", "\u2212");
+}
+
 /** Go from a to b on the great circle between them, or on the line where they lie on one. */
 export function slerp(a, b, at) {
   let dot = 0, aa = 0, bb = 0;

@@ -5,7 +5,7 @@ import { choices, ends, nameOf } from "./latents.js";
 import { paintGrid } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
-// Cells of the map along each side, by how long one decode takes, ms.
+// Cells of the map along each side, by how long one picture takes, ms.
 const CELLS = [[0.6, 11], [3, 7], [12, 5]];
 const STEPS = 40;
 
@@ -63,7 +63,7 @@ export function plane(explorer) {
 
   let mapped = "";
   const map = latest(async () => {
-    const found = CELLS.find(([ms]) => explorer.decodeMs <= ms);
+    const found = CELLS.find(([ms]) => explorer.rowMs <= ms);
     const [x, y] = state.axes;
     const [across, up] = spans();
     const others = Float32Array.from(state.z);
@@ -82,14 +82,13 @@ export function plane(explorer) {
       }
     }
     try {
-      const { mean, ms } = await explorer.means(rows);
-      explorer.decodeMs ||= ms / rows.length;
+      const { mean } = await explorer.means(rows);
       paintGrid($("pad-map"), mean, count, image);
     } catch (error) {
       explorer.fails(error);
     }
   });
-  const remap = settled(map, 120);
+  const remap = settled(map, () => 120 + 2 * explorer.rowMs);
 
   const follow = () => {
     state.axes.forEach((index, axis) => (selects[axis].value = String(index)));

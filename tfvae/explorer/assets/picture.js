@@ -12,15 +12,16 @@ export function paint(canvas, values, image) {
   canvas.getContext("2d").putImageData(data, 0, 0);
 }
 
-/** Paint images side by side, `columns` in a row. */
+/** Paint images side by side, `columns` in a row, a little apart. */
 export function paintGrid(canvas, rows, columns, image) {
-  canvas.width = columns * image.width;
-  canvas.height = Math.ceil(rows.length / columns) * image.height;
+  const gap = Math.max(1, Math.round(Math.max(image.width, image.height) / 16));
+  canvas.width = columns * (image.width + gap) - gap;
+  canvas.height = Math.ceil(rows.length / columns) * (image.height + gap) - gap;
   const context = canvas.getContext("2d");
   rows.forEach((values, i) => {
     const data = new ImageData(toPixels(values, image), image.width, image.height);
-    const [x, y] = [(i % columns) * image.width, Math.floor(i / columns) * image.height];
-    context.putImageData(data, x, y);
+    const [column, row] = [i % columns, Math.floor(i / columns)];
+    context.putImageData(data, column * (image.width + gap), row * (image.height + gap));
   });
 }
 
@@ -33,7 +34,8 @@ export function thumbnails(box, rows, image, { label, current, choose }) {
     button.append(document.createElement("canvas"));
     box.append(button);
   }
-  box.style.setProperty("--columns", Math.min(rows.length, 9));
+  box.style.setProperty("--wide", rows.length);
+  box.style.setProperty("--narrow", Math.ceil(rows.length / 2)); // large enough for a finger
   rows.forEach((values, i) => {
     const button = box.children[i];
     button.setAttribute("aria-label", label(i));

@@ -2,6 +2,7 @@
 
 import { settled } from "./engine.js";
 import { choices, ends, nameOf } from "./latents.js";
+import { written } from "./maths.js";
 import { thumbnails } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
@@ -37,15 +38,15 @@ export function traversal(explorer) {
       );
       const name = nameOf(latents, index).flat;
       thumbnails($("strip"), mean, explorer.image, {
-        label: (i) => `${name} at ${values[i].toFixed(2)}`,
+        label: (i) => `${name} at ${written(values[i])}`,
         current: near,
         choose: (i) => explorer.move(rows[i]),
       });
       $("strip-ends").textContent =
-        `From ${low.toFixed(2)} to ${high.toFixed(2)}; it follows the slider moved last.`;
+        `From ${written(low)} to ${written(high)}; it follows the slider moved last.`;
     } catch (error) {
       explorer.fails(error);
     }
-  }, 80);
+  }, () => 80 + 2 * explorer.rowMs);
   for (const kind of ["latents", "settings", "touched"]) explorer.addEventListener(kind, refresh);
 }
