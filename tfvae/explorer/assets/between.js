@@ -1,6 +1,7 @@
 // From one seed's latents to another's, on the great circle or the line.
 
 import { seedField } from "./draw.js";
+import { latest } from "./engine.js";
 import { lerp, parseSeed, slerp } from "./maths.js";
 import { paint } from "./picture.js";
 
@@ -13,19 +14,18 @@ export function between(explorer) {
   let to = null;
   let playing = 0;
 
-  const load = async () => {
+  const load = latest(async (then = null) => {
     const seeds = [$("seed-a"), $("seed-b")].map((input) => parseSeed(input.value));
-    if (seeds.includes(null)) return false;
+    if (seeds.includes(null)) return;
     try {
       const drawn = await explorer.generate(seeds);
       [from, to] = drawn[latents.name].map((row) => Float32Array.from(row));
       ["end-a", "end-b"].forEach((id, i) => paint($(id), drawn.mean[i], explorer.image));
-      return true;
+      then?.();
     } catch (error) {
       explorer.fails(error);
-      return false;
     }
-  };
+  });
 
   const show = () => {
     if (!from) return;
@@ -74,9 +74,7 @@ export function between(explorer) {
     input.addEventListener("change", show);
   }
   for (const id of ["seed-a", "seed-b"]) {
-    seedField($(id), async () => {
-      if ((await load()) && state.source === "between") show();
-    });
+    seedField($(id), () => load(state.source === "between" ? show : null));
   }
-  explorer.addEventListener("settings", load);
+  explorer.addEventListener("settings", () => load());
 }

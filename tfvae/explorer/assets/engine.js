@@ -91,6 +91,14 @@ export class Engine {
   }
 }
 
+// How much is under way; whoever drives the page, a test say, sees by it when all is done.
+let pending = 0;
+
+function count(change) {
+  pending += change;
+  document.body.dataset.busy = String(pending > 0);
+}
+
 /** Keeps one call of an asynchronous function under way; of those asked meanwhile, the last runs. */
 export function latest(work) {
   let busy = false;
@@ -101,6 +109,7 @@ export function latest(work) {
       return;
     }
     busy = true;
+    count(1);
     Promise.resolve(work(...given)).finally(() => {
       busy = false;
       if (next) {
@@ -108,6 +117,7 @@ export function latest(work) {
         next = null;
         ask(...again);
       }
+      count(-1);
     });
   };
 }
@@ -116,7 +126,12 @@ export function latest(work) {
 export function settled(work, wait) {
   let timer = 0;
   return (...given) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => work(...given), wait());
+    if (timer) clearTimeout(timer);
+    else count(1);
+    timer = setTimeout(async () => {
+      timer = 0;
+      await work(...given);
+      count(-1);
+    }, wait());
   };
 }

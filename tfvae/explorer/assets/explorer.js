@@ -2,7 +2,7 @@
 
 import { between } from "./between.js";
 import { drawing } from "./draw.js";
-import { Engine, latest, settled } from "./engine.js";
+import { Engine, latest } from "./engine.js";
 import { sliders } from "./latents.js";
 import * as link from "./link.js";
 import { onSphere } from "./maths.js";
@@ -201,10 +201,14 @@ function problem(error) {
 function follow(explorer) {
   const { state, description } = explorer;
   let written = "";
-  const record = settled(() => {
-    written = link.write(state);
-    history.replaceState(null, "", written);
-  }, () => 250);
+  let timer = 0;
+  const record = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      written = link.write(state);
+      history.replaceState(null, "", written);
+    }, 250); // browsers refuse to be asked more often
+  };
   for (const kind of ["latents", "settings", "picture"]) explorer.addEventListener(kind, record);
   const apply = () => {
     const { size } = explorer.latents;

@@ -35,7 +35,7 @@ export function thumbnails(box, rows, image, { label, current, choose }) {
     box.append(button);
   }
   box.style.setProperty("--wide", rows.length);
-  box.style.setProperty("--narrow", Math.ceil(rows.length / 2)); // large enough for a finger
+  box.style.setProperty("--narrow", Math.ceil(rows.length / 2));
   rows.forEach((values, i) => {
     const button = box.children[i];
     button.setAttribute("aria-label", label(i));
