@@ -129,6 +129,9 @@ function describe(state) {
 
 function stage(explorer) {
   const { state, description } = explorer;
+  const { width, height } = explorer.image;
+  const ratio = Math.min(4, Math.max(0.5, width / height));
+  document.querySelector(".frame").style.aspectRatio = String(ratio);
   explorer.addEventListener("picture", () => {
     const text = describe(state);
     if ($("status").textContent !== text) $("status").textContent = text;

@@ -13,8 +13,9 @@ export function nameOf({ name, shape }, index) {
     places.unshift(rest % size);
     rest = Math.floor(rest / size);
   }
+  const flat = `${name}[${places.join(", ")}]`;
   // Of a hierarchy, z_0 has a number already.
-  return { letter: name.replace("_", ""), place: places.join(","), flat: `${name}[${places.join(", ")}]` };
+  return name === "z" ? { letter: "z", place: places.join(","), flat } : { letter: flat, place: "", flat };
 }
 
 /** Fill a list of latents to choose from. */
