@@ -300,7 +300,7 @@ def test_bad_arrays(save, arrays, message):
         ("fashion-mnist", "did you mean 'fashion_mnist'"),
         (
             "xyz",
-            "one of digits, grammar, mnist, fashion_mnist, cifar10, or a path. Received: "
+            "one of digits, grammar, shapes, mnist, fashion_mnist, cifar10, or a path. Received: "
             "source='xyz'",
         ),
         ("no/such/file", r"ends in .npz, .npy or .txt"),
@@ -534,4 +534,4 @@ def test_file_with_other_keys():
 
 
 def test_sources_are_listed():
-    assert sources() == ("digits", "grammar", "mnist", "fashion_mnist", "cifar10")
+    assert sources() == ("digits", "grammar", "shapes", "mnist", "fashion_mnist", "cifar10")

@@ -33,6 +33,7 @@ from . import random as random
 from . import records as records
 from . import runs as runs
 from . import sequences as sequences
+from . import shapes as shapes
 from . import snapshots as snapshots
 from . import sweep as sweep
 from . import tensorboard as tensorboard

@@ -16,7 +16,8 @@ from tfvae.images import ImageFiles
 from tfvae.records.shards import Layout, block_records
 from tfvae.records.wire import varint_bytes
 from tfvae.records.writer import Chunk, Source
-from tfvae.sources import Array, DataError, OnCorrupt, read
+from tfvae.shapes import NAME, Request, Shapes
+from tfvae.sources import Array, DataError, OnCorrupt, read, requested
 
 __all__ = ["of_arrays", "of_images"]
 
@@ -43,6 +44,25 @@ class _Arrays:
         for start in range(0, len(self), _ROWS):
             rows = self.rows[start : start + _ROWS]
             yield Chunk(self.x[rows], None if self.y is None else self.y[rows])
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Images of shapes, drawn as they are written."""
+
+    shapes: Shapes
+    y: Array
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def at(self, rows: Array) -> _Shapes:
+        return dataclasses.replace(self, y=self.y[rows])
+
+    def chunks(self) -> Iterator[Chunk]:
+        for start in range(0, len(self), _ROWS):
+            y = self.y[start : start + _ROWS]
+            yield Chunk(self.shapes.images(y), y)
 
 
 @dataclass(frozen=True)
@@ -81,6 +101,8 @@ def of_arrays(source: str | os.PathLike[str]) -> tuple[Layout, dict[str, Source]
     Raises:
         DataError: It cannot be read, or its arrays cannot be written.
     """
+    if (asked := requested(source)) is not None:
+        return _of_shapes(asked)
     name, raw = read(source, mapped=True)
     found = data.divide(name, raw)
     kinds = {part.x.dtype for part in found.values()}
@@ -106,7 +128,15 @@ def of_arrays(source: str | os.PathLike[str]) -> tuple[Layout, dict[str, Source]
     labels = [part.y for part in parts.values() if part.y is not None]
     shape = found["train"].x.shape[1:]
     layout = _layout(name, shape, dtype, labels, scale=data.known_scale(source))
-    return dataclasses.replace(layout, vocabulary=data.vocabulary(raw)), parts
+    words = {key: data.words(raw, key) for key in ("vocabulary", "factors")}
+    return dataclasses.replace(layout, **words), parts
+
+
+def _of_shapes(asked: Request) -> tuple[Layout, dict[str, Source]]:
+    shapes = asked.shapes
+    seen, held_out = shapes.factors(asked.train), shapes.factors(asked.test, test=True)
+    layout = _layout(NAME, shapes.shape, np.dtype(np.uint8), [seen, held_out], factors=shapes.names)
+    return layout, {"train": _Shapes(shapes, seen), "test": _Shapes(shapes, held_out)}
 
 
 def of_images(
@@ -141,6 +171,7 @@ def _layout(
     *,
     scale: float | None = None,
     classes: tuple[str, ...] = (),
+    factors: tuple[str, ...] = (),
 ) -> Layout:
     """What is known before anything is written."""
     label_shape, label_dtype, label_bytes = _label_type(name, labels) if labels else ((), None, 1)
@@ -158,6 +189,7 @@ def _layout(
         classes=classes,
         block=block_records(shape, dtype),
         parts={},
+        factors=factors,
     )
 
 

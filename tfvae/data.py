@@ -34,6 +34,7 @@ from tfvae.sources import (
     DataError,
     OnCorrupt,
     check_on_corrupt,
+    is_name,
     read,
     sources,
 )
@@ -56,6 +57,8 @@ class Dataset:
             folder that `tfvae data convert` wrote, of its records.
         classes: Names of the labels 0, 1, ..., where there are any.
         vocabulary: Of text, the words by their tokens.
+        factors: Names of the ground-truth factors that are the columns of y [N, K], where the
+            source names them.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Dataset:
     fingerprint: str
     classes: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
 
 
 class Part(NamedTuple):
@@ -102,10 +106,13 @@ def load(
     - `digits`: scikit-learn's 1,797 handwritten digits, embedded, shape (8, 8, 1), divided by 16.
       After a fixed permutation the last 360 are the test set.
     - `grammar`: 10,000 sentences of the grammar `tfvae.text.ENGLISH`, embedded, as tokens.
+    - `shapes`: 10,000 images of shapes for training and 2,000 for testing, of shape (32, 32, 3),
+      drawn when they are asked for; y [N, 6] are the factors that they are made of. Settings
+      follow a colon, as in `shapes:size=64,colour=no,train=50000`; see `tfvae.shapes.parse`.
     - `mnist`, `fashion_mnist`, `cifar10`: through `keras.datasets`, downloaded once.
     - a path ending in `.npz`: arrays `x_train`, `x_test` and, if there, `y_train`, `y_test`. With
       `x_train` alone, or `x` (and `y`), a tenth of the examples, the same for every seed, is
-      held out as the test set.
+      held out as the test set. An array of strings, `factors`, names the columns of y [N, K].
     - a path ending in `.npy`: one array, held out from likewise.
     - a path ending in `.txt`: a sentence a line, as tokens; see `tfvae.text.read`.
     - a folder that `tfvae data convert` wrote: streamed, so that it may be larger than memory.
@@ -162,12 +169,13 @@ def load(
         train, held_out = train.split(
             held_out_count("validation", validation, len(train)), seed=seed
         )
-    return Dataset(name, train, held_out, found["test"], fingerprint(raw), classes, vocabulary(raw))
+    words_of = (words(raw, key) for key in ("vocabulary", "factors"))
+    return Dataset(name, train, held_out, found["test"], fingerprint(raw), classes, *words_of)
 
 
 def as_folder(source: str | os.PathLike[str]) -> Path | None:
     """The folder that a source is, or None where it is a name or a file."""
-    if os.fspath(source) in sources():
+    if is_name(source):
         return None
     path = Path(source).expanduser()
     return path if path.is_dir() and path.suffix.lower() not in (".npz", ".npy", ".txt") else None
@@ -181,9 +189,9 @@ def known_scale(source: str | os.PathLike[str]) -> float | None:
     return 16.0 if text == "digits" else None
 
 
-def vocabulary(raw: dict[str, Array]) -> tuple[str, ...]:
-    """The words of a source of text by their tokens; of other sources none."""
-    return tuple(raw["vocabulary"].tolist()) if "vocabulary" in raw else ()
+def words(raw: dict[str, Array], key: str) -> tuple[str, ...]:
+    """The words that a source has beside its numbers: a vocabulary, or the names of factors."""
+    return tuple(raw[key].tolist()) if key in raw else ()
 
 
 def divide(name: str, raw: dict[str, Array]) -> dict[str, Part]:
@@ -262,6 +270,7 @@ def _streamed(folder: Path, validation: float, seed: int, **options: Any) -> Dat
         layout.fingerprint,
         layout.classes,
         layout.vocabulary,
+        layout.factors,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -80,8 +81,13 @@ class Generative:
     def check_labels(self, condition: Any) -> None:
         """Refuse labels of classes that no network of this model knows."""
         if self.classes is not None:
-            taker = next(iter(self.takers))
-            conditions.check_labels(np.asarray(condition), self.classes, taker)
+            taker, labels = next(iter(self.takers)), np.asarray(condition)
+            if self.condition_spec[0] == () and math.prod(labels.shape[1:]) != 1:
+                raise ValueError(
+                    f"Expected one label for each row, as the {taker} asks. Received: labels of "
+                    f"shape {labels.shape}. Of ground-truth factors pass one column, as in y[:, 0]."
+                )
+            conditions.check_labels(labels, self.classes, taker)
 
     @property
     def data_shape(self) -> tuple[int, ...]:

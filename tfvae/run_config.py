@@ -167,10 +167,10 @@ class RunConfig:
 
     def resolved(self, fingerprint: str | None = None) -> RunConfig:
         """Return the same with all defaults of the model and an absolute path of the data."""
-        from tfvae.data import sources
+        from tfvae.sources import is_name
 
         data = self.data
-        if data not in sources():
+        if not is_name(data):
             data = str(Path(data).expanduser().resolve())
         defaults = {
             name: option.default

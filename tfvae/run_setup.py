@@ -154,7 +154,8 @@ def load_data(config: RunConfig) -> Dataset:
 def default_folder(config: RunConfig) -> Path:
     """Return the folder of a run that was given none."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{config.model}-{Path(config.data).stem}-{stamp}"
+    name = Path(config.data).stem.partition(":")[0]  # without the settings of shapes
+    return Path("runs") / f"{config.model}-{name}-{stamp}"
 
 
 def summary(config: RunConfig, dataset: Dataset) -> str:

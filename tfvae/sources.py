@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from tfvae import shapes
 from tfvae.text import corpus
 
 Array = npt.NDArray[Any]
@@ -25,7 +26,7 @@ TEST_SEED = 20131220
 """Of the held-out test set. It must not move with the user's seed: results of different seeds
 would be measured on different examples, and could have been trained on each other's."""
 
-EMBEDDED = ("digits", "grammar")
+EMBEDDED = ("digits", "grammar", shapes.NAME)
 _KERAS = ("mnist", "fashion_mnist", "cifar10")
 _DIGITS_TEST = 360
 _DOWNLOAD_TIMEOUT = 30.0
@@ -40,15 +41,37 @@ def sources() -> tuple[str, ...]:
 
     Example:
         >>> sources()
-        ('digits', 'grammar', 'mnist', 'fashion_mnist', 'cifar10')
+        ('digits', 'grammar', 'shapes', 'mnist', 'fashion_mnist', 'cifar10')
     """
     return (*EMBEDDED, *_KERAS)
+
+
+def is_name(source: str | os.PathLike[str]) -> bool:
+    """Whether a source is a name, such as ``digits`` or ``shapes:size=64``, rather than a path."""
+    text = os.fspath(source)
+    return text in sources() or shapes.is_name(text)
+
+
+def requested(source: str | os.PathLike[str]) -> shapes.Request | None:
+    """What a source asks for, if it is a name of shapes.
+
+    Raises:
+        DataError: It is one, with settings that there are not.
+    """
+    if not shapes.is_name(os.fspath(source)):
+        return None
+    try:
+        return shapes.parse(os.fspath(source))
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def read(
     source: str | os.PathLike[str], *, mapped: bool = False, on_corrupt: OnCorrupt = "raise"
 ) -> tuple[str, dict[str, Array]]:
     """Name and arrays of a source, as they are; of text also its ``vocabulary``.
+
+    Where the columns of y are ground-truth factors that the source names, also ``factors``.
 
     Args:
         source: A name or a path.
@@ -60,6 +83,8 @@ def read(
         return text, _read_digits()
     if text == "grammar":
         return text, _tokens(corpus.generated())
+    if (asked := requested(text)) is not None:
+        return shapes.NAME, asked.shapes.arrays(asked.train, asked.test)
     if text in _KERAS:
         return text, _read_keras(text)
     path = Path(text).expanduser()
@@ -179,10 +204,21 @@ def _members(path: Path, archive: Any) -> dict[str, Array]:
                 if "pickle" in str(error):
                     raise _pickled(path, f"{wanted!r} in ") from error
                 raise
+    if (names := _factors(archive)) is not None:
+        arrays["factors"] = names
     if key == "x" or arrays.get("x_test", np.empty(0)).shape[:1] in ((), (0,)):
         arrays.pop("x_test", None)
         arrays.pop("y_test", None)
     return arrays
+
+
+def _factors(archive: Any) -> Array | None:
+    """Names in an .npz, unless an array of that name is something else of its owner's."""
+    try:
+        names = np.asarray(archive["factors"])
+    except (KeyError, ValueError):
+        return None
+    return names if names.dtype.kind == "U" and names.ndim == 1 else None
 
 
 def _check_magic(path: Path, magic: bytes, expected: bytes) -> None:

@@ -86,6 +86,7 @@ class Layout:
         block: Records in a block; the last of a shard may have fewer.
         parts: "train", "test" and perhaps "validation".
         vocabulary: Of text, the words by their tokens, or none.
+        factors: Names of the columns of labels that are ground-truth factors, or none.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Layout:
     block: int
     parts: dict[str, Part]
     vocabulary: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The same as JSON has it."""
@@ -154,7 +156,8 @@ def read(folder: Path) -> Layout:
         layout = Layout(
             **document
             | {name: tuple(document[name]) for name in ("shape", "label_shape", "classes")}
-            | {"vocabulary": tuple(document.get("vocabulary", ()))}
+            # Folders that were written before there were any do not say.
+            | {name: tuple(document.get(name, ())) for name in ("vocabulary", "factors")}
             | {"parts": {name: _part(part) for name, part in document["parts"].items()}}
         )
         _check_parts(layout)
