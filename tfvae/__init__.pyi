@@ -8,6 +8,7 @@ from . import corruptions as corruptions
 from . import data as data
 from . import devices as devices
 from . import diagnosis as diagnosis
+from . import disentanglement as disentanglement
 from . import estimator_study as estimator_study
 from . import evaluate as evaluate
 from . import explorer as explorer

@@ -14,6 +14,7 @@ from tfvae import options, zoo
 from tfvae.cli_data import data
 from tfvae.cli_evaluate import evaluate
 from tfvae.cli_explore import explore
+from tfvae.cli_disentangle import disentangle
 from tfvae.cli_export import export, generate, verify
 from tfvae.cli_plot import plot
 from tfvae.cli_probe import probe

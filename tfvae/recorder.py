@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 ENVIRONMENT, STATUS = "environment.json", "status.json"
 HISTORY, TABLE, MODEL = "history.json", "history.csv", "model.keras"
 EVALUATION, PROBE = "evaluation.json", "probe.json"
+DISENTANGLEMENT = "disentanglement.json"
 CHECKPOINTS, TENSORBOARD, BEST = "checkpoints", "tensorboard", "best.npz"
 PICTURES = "pictures"
-FILES = (CONFIG, ENVIRONMENT, STATUS, HISTORY, TABLE, MODEL, EVALUATION, PROBE)
+FILES = (CONFIG, ENVIRONMENT, STATUS, HISTORY, TABLE, MODEL, EVALUATION, PROBE, DISENTANGLEMENT)
 FOLDERS = (CHECKPOINTS, TENSORBOARD, PICTURES)
 
 # Saving may take this share of the time; of epochs that are shorter, some are not saved but held
