@@ -1,3 +1,4 @@
+from .card import Card as Card
 from .client import Client as Client
 from .errors import ExportError as ExportError
 from .manifest import Check as Check

@@ -19,6 +19,8 @@ from typing import Any
 from .errors import ExportError
 
 FILENAME = "manifest.json"
+CARD = "README.md"
+"""Beside the manifest: the model card, which people may edit."""
 VOCABULARY = "vocabulary.json"
 """Beside the manifest of a sentence VAE: the words by their tokens."""
 FORMAT = "tfvae-export"
@@ -191,7 +193,8 @@ class Manifest:
         weight_seed: the seed of the draw of weights that this is, of a model with Bayesian layers;
             None for their means, and for all other models.
         verification: the checks that were passed before it was published.
-        files: the fingerprint of every other file, by path relative to the version folder.
+        files: the fingerprint of every other file but the model card, by path relative to the
+            version folder.
     """
 
     name: str
@@ -271,11 +274,15 @@ class Manifest:
 
 
 def fingerprints(folder: Path) -> dict[str, FileRecord]:
-    """Fingerprint every file of a version folder but the manifest and hidden files."""
+    """Fingerprint every file of a version folder but manifest, model card and hidden files."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     return {
-        path.relative_to(folder).as_posix(): FileRecord.of(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != FILENAME and not path.name.startswith(".")
+        name: FileRecord.of(path)
+        for name, path in files.items()
+        if path.is_file()
+        and path.name != FILENAME
+        and name != CARD
+        and not path.name.startswith(".")
     }
 
 

@@ -13,10 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae import description
 from tfvae.generator import Generator
 from tfvae.model import VAE
 
+from . import card as cards
 from . import onnx, saved_model, sentences, verification, warmup
+from .card import Card
 from .endpoint import Arrays, Endpoint
 from .endpoints import endpoints as endpoints_of
 from .errors import ExportError
@@ -24,7 +27,6 @@ from .manifest import Check, EndpointRecord, Manifest, fingerprints, now, packag
 from .preparation import (
     check_model,
     check_opset,
-    describe_slots,
     generative,
     prepared,
     variants_of,
@@ -32,6 +34,7 @@ from .preparation import (
 )
 from .processing import Processing
 from .publish import check_keep, check_target, prune, publish
+from .shown import Published
 from .staging import staging
 from .subject import BEAM_WIDTH, SAMPLES
 
@@ -64,14 +67,15 @@ def export(
     quantize: str | None = None,
     weight_seed: int | None = None,
     keep: int | None = None,
+    card: Card | None = None,
 ) -> Path:
     """Publish a model as the next version of a model folder, verified, or not at all.
 
     The version folder holds a SavedModel with a signature for each endpoint, one ONNX file for
-    each, warm-up requests for TF Serving, and ``manifest.json``. Before it appears, two fresh
-    processes without tfvae, TFP or tf_keras, one of them without TensorFlow, have run every
-    endpoint through onnxruntime, ``tf.saved_model.load`` and the C++ loader, to within 1e-5 of the
-    scale of what Keras computes.
+    each, warm-up requests for TF Serving, ``manifest.json``, and ``README.md``, a model card.
+    Before it appears, two fresh processes without tfvae, TFP or tf_keras, one of them without
+    TensorFlow, have run every endpoint through onnxruntime, ``tf.saved_model.load`` and the C++
+    loader, to within 1e-5 of the scale of what Keras computes.
 
     Args:
         model: a VAE; a :class:`tfvae.Generator`; or any Keras model from z to the parameters of
@@ -94,9 +98,11 @@ def export(
         weight_seed: of a model with Bayesian layers, the seed of the draw of weights that is
             exported, :func:`tfvae.bayesian.draw`; by default their means are.
         keep: how many versions stay; older ones are removed once this one is in place.
+        card: what the model card, ``README.md``, is to say beside what is known of the model:
+            intended use, data, metrics, licence. What is not told is not invented.
 
     Returns:
-        The version folder, ``path/<version>``.
+        The version folder, ``path/<version>``; a notebook shows its endpoints and checks.
 
     Raises:
         TypeError: if `model` or `processing` is none of these.
@@ -115,6 +121,7 @@ def export(
     """
     folder = check_target(path)
     check_keep(keep)
+    card = cards.check(card)
     source = with_plain_weights(generative(model, prior, likelihood), weight_seed)
     check_model(source)
     variants = variants_of(precision, quantize)
@@ -135,7 +142,7 @@ def export(
             created=now(),
             opset=opset,
             endpoints=records,
-            slots=describe_slots(source),
+            slots=description.slots(source),
             versions=package_versions(),
             test_vectors=_TEST_VECTORS,
             classes=tuple(subject.processing.classes),
@@ -146,11 +153,12 @@ def export(
         checks = _verified(source, staged, examine)
         final = dataclasses.replace(manifest, verification=checks, files=fingerprints(staged))
         final.write(staged)
+        cards.write(staged, final, card, folder.absolute().name)
         published = publish(staged)
     if keep is not None:
         prune(folder, keep)
     _log.info("published %s", published)
-    return published
+    return Published(published)
 
 
 def record(endpoints: Sequence[Endpoint], path: Path) -> Arrays:

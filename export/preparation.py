@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -165,23 +164,3 @@ def variants_of(precision: str | None, quantize: str | None) -> tuple[str, ...]:
         if value not in (None, known):
             raise ExportError(f"Expected `{name}` to be None or {known!r}. Received: {value!r}.")
     return tuple(value for value, _ in asked.values() if value)
-
-
-def describe_slots(vae: VAE | Generator) -> dict[str, Any]:
-    """Describe the slots, so that a manifest says what the model is."""
-    slots: dict[str, Any] = {}
-    for name in ("prior", "posterior", "likelihood", "objective"):
-        if slot := getattr(vae, name, None):  # a generator has half of them
-            serialized = keras.saving.serialize_keras_object(slot)
-            slots[name] = {"class": serialized["class_name"], "config": serialized["config"]}
-    for name in ("priors", "posteriors"):
-        # Of a hierarchy, level by level.
-        for level, slot in enumerate(getattr(vae, name, ())):
-            serialized = keras.saving.serialize_keras_object(slot)
-            described = {"class": serialized["class_name"], "config": serialized["config"]}
-            slots[f"{name}_{level}"] = described
-    for name in ("encoder", "decoder"):
-        if network := getattr(vae, name, None):
-            slots[name] = {"class": type(network).__name__, "parameters": network.count_params()}
-    plain: dict[str, Any] = json.loads(json.dumps(slots, default=repr))
-    return plain

@@ -20,6 +20,7 @@ from .inputs import Arrays, checked
 from .manifest import VOCABULARY, EndpointRecord, Manifest
 from .publish import resolve
 from .sessions import Call, Open, in_onnxruntime, in_tensorflow, known_providers
+from .shown import html
 
 
 class LoadedExport(Calls):
@@ -127,6 +128,10 @@ class LoadedExport(Calls):
     def __repr__(self) -> str:
         names = ", ".join(self.endpoints)
         return f"<tfvae export {self.path} ({names}) in {self.runtime}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the endpoints and the checks they passed."""
+        return html(self.path, self.manifest, f"runs in {self.runtime}")
 
 
 def load(

@@ -187,6 +187,26 @@ def worst(rows: Sequence[Check]) -> tuple[Check, ...]:
     return tuple(max(group, key=badness) for group in groups.values())
 
 
+def by_runtime(rows: Sequence[Check]) -> tuple[list[str], list[list[str]]]:
+    """Return a table, header and rows: for each endpoint, what each runtime made of it."""
+    cells = {(row.endpoint, row.runtime): row for row in worst(rows)}
+    runtimes = list(dict.fromkeys(runtime for _, runtime in cells))
+
+    def cell(row: Check | None) -> str:
+        if row is None:
+            return ""
+        figures = " of ".join(
+            f"{each:.1e}" if each else "0" for each in (row.difference, row.tolerance)
+        )
+        return figures if row.ok else f"FAILED: {figures}. {row.detail}".strip()
+
+    table = [
+        [endpoint, *(cell(cells.get((endpoint, runtime))) for runtime in runtimes)]
+        for endpoint in dict.fromkeys(row.endpoint for row in rows)
+    ]
+    return ["endpoint", *runtimes], table
+
+
 def _in_order(rows: Sequence[Check]) -> tuple[Check, ...]:
     """Put an output's runtimes below each other."""
     order = list(dict.fromkeys((row.endpoint, row.output) for row in rows))

@@ -155,6 +155,7 @@ def test_layout(model, published):
     assert sorted(p.name for p in published.parent.iterdir()) == ["1"]
     files = {p.relative_to(published).as_posix() for p in published.rglob("*") if p.is_file()}
     assert files >= {
+        "README.md",
         "manifest.json",
         *(f"onnx/{name}.onnx" for name in ("decode", "generate", "encode", "reconstruct", "score")),
         "assets.extra/tf_serving_warmup_requests",

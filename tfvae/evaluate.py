@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfvae import intake, random
+from tfvae import intake, markup, random
 from tfvae.active import ActiveUnits, active_units
 from tfvae.batches import Estimate, UndefinedError
 from tfvae.bayesian.conversion import mean, redraw
@@ -34,6 +34,7 @@ __all__ = [
     "Diagnosis",
     "Estimate",
     "Evaluation",
+    "PerExample",
     "Reconstructions",
     "SampleQuality",
     "Surgery",
@@ -44,6 +45,7 @@ __all__ = [
     "evaluate",
     "kl_per_dimension",
     "log_marginal",
+    "per_example",
     "reconstruction",
     "sample_quality",
     "surgery",
@@ -87,17 +89,55 @@ class Evaluation(NamedTuple):
     samples: int
     kl_per_latent: tuple[float, ...]
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: each mean and what it is."""
+        title = f"{self.examples:,} examples, {self.samples:,} importance samples of each"
+        shown = [
+            (name, value, markup.MEANINGS.get(name, ""))
+            for name, value in self._asdict().items()
+            if name not in ("examples", "samples")
+        ]
+        return markup.notebook(title, [markup.Table(shown, numeric=(1,))])
 
-class _Pass(NamedTuple):
-    """Of each example the bound on log p(x) and E_q[log p(x|z)], [N], and KLs [N, groups].
 
-    And how many values an example has on average.
+class PerExample(NamedTuple):
+    """What a model makes of each example, in nats, from one set of samples.
+
+    Attributes:
+        log_marginal: the importance weighted bound on log p(x), [N].
+        log_likelihood: E_q[log p(x|z)], [N].
+        kl: KL(q(z|x)‖p(z)) of each group of latents, [N, groups].
+        size: how many values an example has on average.
+        samples: importance samples of each example.
     """
 
     log_marginal: npt.NDArray[Any]
     log_likelihood: npt.NDArray[Any]
     kl: npt.NDArray[Any]
     size: float
+    samples: int
+
+    @property
+    def elbo(self) -> npt.NDArray[Any]:
+        """The bound E_q[log p(x|z)] - KL(q(z|x)‖p(z)), [N]."""
+        return np.asarray(self.log_likelihood - self.kl.sum(axis=-1))
+
+    def means(self) -> Evaluation:
+        """Return the means over the examples."""
+        count = len(self.log_marginal)
+        mean = float(self.log_marginal.mean())
+        spread = float(self.log_marginal.std(ddof=min(1, count - 1)))
+        return Evaluation(
+            log_marginal=mean,
+            log_marginal_error=spread / math.sqrt(count),
+            elbo=float(self.elbo.mean()),
+            log_likelihood=float(self.log_likelihood.mean()),
+            kl=float(self.kl.sum(axis=-1).mean()),
+            bits_per_dim=-mean / math.log(2) / self.size,
+            examples=count,
+            samples=self.samples,
+            kl_per_latent=tuple(float(mean) for mean in self.kl.mean(axis=0)),
+        )
 
 
 def log_marginal(
@@ -161,26 +201,32 @@ def evaluate(
 
     Args, limits and errors are those of :func:`log_marginal`.
     """
-    found = _passes(vae, weight_draws, x, condition, samples, seed, batch_size, progress)
-    marginal, log_likelihood, kl = found.log_marginal, found.log_likelihood, found.kl.sum(axis=-1)
-    count = len(marginal)
-    mean = float(marginal.mean())
-    return Evaluation(
-        log_marginal=mean,
-        log_marginal_error=float(marginal.std(ddof=min(1, count - 1)) / math.sqrt(count)),
-        elbo=float((log_likelihood - kl).mean()),
-        log_likelihood=float(log_likelihood.mean()),
-        kl=float(kl.mean()),
-        bits_per_dim=-mean / math.log(2) / found.size,
-        examples=count,
-        samples=samples,
-        kl_per_latent=tuple(float(mean) for mean in found.kl.mean(axis=0)),
-    )
+    options = (x, condition, samples, seed, batch_size, progress)
+    return _passes(vae, weight_draws, *options).means()
+
+
+def per_example(
+    vae: VAE,
+    x: Any,
+    samples: int = 1000,
+    seed: int = 0,
+    *,
+    condition: Any = None,
+    batch_size: int = 64,
+    progress: bool = False,
+    weight_draws: int = 0,
+) -> PerExample:
+    """Return what :func:`evaluate` takes the means of: to compare models on the same examples.
+
+    Args, limits and errors are those of :func:`log_marginal`.
+    """
+    options = (x, condition, samples, seed, batch_size, progress)
+    return _passes(vae, weight_draws, *options)
 
 
 def _passes(
     vae: VAE, weight_draws: int, x: Any, condition: Any, samples: int, seed: int, *options: Any
-) -> _Pass:
+) -> PerExample:
     """Return what a pass does, of the means of the weights or over draws of them."""
     if not weight_draws:
         return _pass(vae, x, condition, samples, seed, *options)
@@ -190,14 +236,15 @@ def _passes(
         key = random.fold(seed, number)
         redraw(twin, vae, key)  # one model for all draws: its graph is compiled once
         passes.append(_pass(twin, x, condition, samples, key, *options))
-    marginal, log_likelihood, kl, _ = (np.stack(each) for each in zip(*passes, strict=True))
+    marginal, log_likelihood, kl, *_ = (np.stack(each) for each in zip(*passes, strict=True))
     bound = np.logaddexp.reduce(marginal, axis=0) - math.log(weight_draws)
-    return _Pass(bound, log_likelihood.mean(axis=0), kl.mean(axis=0), passes[0].size)
+    size = passes[0].size
+    return PerExample(bound, log_likelihood.mean(axis=0), kl.mean(axis=0), size, samples)
 
 
 def _pass(
     vae: VAE, x: Any, condition: Any, samples: int, seed: Any, batch_size: int, progress: bool
-) -> _Pass:
+) -> PerExample:
     check_samples(samples)
     for slot, layer in (("posterior", vae.posterior), ("prior", vae.prior)):
         if not layer.has_density:
@@ -246,7 +293,7 @@ def _pass(
     each = vae.values_per_example(values)
     if mask is not None:
         each = float(np.sum(np.broadcast_to(mask, values.shape))) / len(values)
-    return _Pass(marginal, mean_likelihood, mean_kl, each)
+    return PerExample(marginal, mean_likelihood, mean_kl, each, samples)
 
 
 def _rows(vae: VAE) -> int:

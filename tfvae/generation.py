@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae import conditions, random
+from tfvae import conditions, description, random
 from tfvae.layers.base import DistributionLayer
 from tfvae.priors import Prior
 
@@ -108,6 +108,16 @@ class Generative:
     def latent_names(self) -> tuple[str, ...]:
         """What the groups of latents are called, in exports and reports."""
         return ("z",)
+
+    def __repr__(self) -> str:
+        try:
+            return description.line(self)
+        except AttributeError:  # asked while it is being made
+            return super().__repr__()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the slots and the networks."""
+        return description.html(self)
 
     def decode(
         self, z: tf.Tensor, training: bool = False, condition: tf.Tensor | None = None

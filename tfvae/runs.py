@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tfvae
-from tfvae import files, startup
+from tfvae import files, markup, startup
 from tfvae.export.errors import did_you_mean
 from tfvae.recorder import (
     BEST,
@@ -140,6 +140,31 @@ class Run:
             raise RunError(
                 f"Expected {STATUS} and {HISTORY} of a run in {path}. They are damaged: {error!r}."
             ) from error
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"<run {self.path}: {config.model} on {config.data}, {self.status}, "
+            f"{self.epochs} of {config.epochs} epochs>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what was asked for, and where it ended."""
+        config = self.config
+        options = markup.settings(config.options)
+        rows = [
+            ("model", f"{config.model}({options})"),
+            ("data", config.data),
+            ("optimizer", f"{config.optimizer}, learning rate {config.learning_rate:g}"),
+            ("batch size", config.batch_size),
+            ("seed", config.seed),
+        ]
+        last = [(name, values[-1]) for name, values in self.history.items() if values]
+        tables = [markup.Table(rows)]
+        if last:
+            tables.append(markup.Table(last, ("last epoch", "mean"), numeric=(1,)))
+        note = f"{self.status}, {self.epochs} of {config.epochs} epochs"
+        return markup.notebook(f"Run {self.path}", tables, f"{note}. {self.message}".strip())
 
     def model(self, weights: str = "last") -> tfvae.VAE:
         """Load the model, optimizer included.
