@@ -94,7 +94,7 @@ def verify(path: str | os.PathLike[str]) -> Report:
 def verify_all(paths: Sequence[str | os.PathLike[str]]) -> tuple[Report, ...]:
     """Verify many exports in the same two processes: importing TensorFlow outlasts a check."""
     folders = [resolve(path) for path in paths]
-    problems = [_changes(folder, Manifest.read(folder)) for folder in folders]
+    problems = [changes(folder, Manifest.read(folder)) for folder in folders]
     with strangers() as examine:
         checked = examine(folders)
     return tuple(
@@ -213,7 +213,7 @@ def _in_order(rows: Sequence[Check]) -> tuple[Check, ...]:
     return tuple(sorted(rows, key=lambda row: order.index((row.endpoint, row.output))))
 
 
-def _changes(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+def changes(folder: Path, manifest: Manifest) -> tuple[str, ...]:
     """Say which files are not as they were published."""
     published, present = manifest.files, fingerprints(folder)
     faults = {

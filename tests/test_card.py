@@ -139,13 +139,13 @@ def test_an_export_verifies_with_an_edited_card_and_without_one(version: Path) -
     manifest = Manifest.read(version)
     for text in (written(version), "All mine."):
         (version / CARD).write_text(text, encoding="utf-8")
-        assert verification._changes(version, manifest) == ()
+        assert verification.changes(version, manifest) == ()
         assert CARD not in fingerprints(version)
     (version / CARD).unlink()
-    assert verification._changes(version, manifest) == ()
+    assert verification.changes(version, manifest) == ()
     # Cards of other places are files like any other.
     (version / "onnx" / CARD).write_text("", encoding="utf-8")
-    assert verification._changes(version, manifest) == ("onnx/README.md: not part of the export",)
+    assert verification.changes(version, manifest) == ("onnx/README.md: not part of the export",)
     (version / "onnx" / CARD).unlink()
 
 

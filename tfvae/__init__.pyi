@@ -32,6 +32,7 @@ from . import priors as priors
 from . import probes as probes
 from . import random as random
 from . import records as records
+from . import reporting as reporting
 from . import runs as runs
 from . import sequences as sequences
 from . import shapes as shapes

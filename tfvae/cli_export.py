@@ -54,6 +54,8 @@ _COUNT = click.IntRange(min=1)
     "[default: their means]",
 )
 @click.option("--keep", type=_COUNT, help="Remove all but this many of the newest versions.")
+@click.option("--license", "licence", default="", help="For the model card, such as apache-2.0.")
+@click.option("--intended-use", default="", help="For the model card: a sentence or more.")
 def export(
     run: str,
     to: str | None,
@@ -63,12 +65,16 @@ def export(
     calibrate: bool,
     samples: int | None,
     weights: str,
+    licence: str,
+    intended_use: str,
     **settings: Any,
 ) -> None:
     """Export a RUN as SavedModel and ONNX, verified.
 
-    It becomes the next version in a model folder, or nothing is published.
+    It becomes the next version in a model folder, or nothing is published. Its model card says
+    what the run knows, with the figures of the last `tfvae evaluate`.
     """
+    from tfvae import reporting
     from tfvae.export.manifest import Manifest
     from tfvae.export.publish import check_target as check_models_folder
     from tfvae.export.verification import worst
@@ -83,6 +89,7 @@ def export(
         settings["processing"] = tfvae.export.Processing("uint8")
     if samples is not None:
         settings["samples"] = samples
+    settings["card"] = reporting.card(loaded, weights, license=licence, intended_use=intended_use)
     if calibrate:
         data = loaded.data()
         settings["calibration"] = data.validation or data.test

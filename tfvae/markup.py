@@ -36,6 +36,10 @@ _COMMON = frozenset({"name", "trainable", "dtype"})
 _LONGEST = 6
 
 
+class Best(str):
+    """A cell that stands out as the best of its row."""
+
+
 class Table(NamedTuple):
     """A table of a page or of a notebook's output.
 
@@ -171,4 +175,5 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.tests["best"] = lambda cell: isinstance(cell, Best)
     return environment

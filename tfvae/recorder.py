@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 ENVIRONMENT, STATUS = "environment.json", "status.json"
 HISTORY, TABLE, MODEL = "history.json", "history.csv", "model.keras"
-EVALUATION, PROBE = "evaluation.json", "probe.json"
+EVALUATION, PROBE, REPORT = "evaluation.json", "probe.json", "report.html"
 DISENTANGLEMENT = "disentanglement.json"
 CHECKPOINTS, TENSORBOARD, BEST = "checkpoints", "tensorboard", "best.npz"
 PICTURES = "pictures"
-FILES = (CONFIG, ENVIRONMENT, STATUS, HISTORY, TABLE, MODEL, EVALUATION, PROBE, DISENTANGLEMENT)
+FILES = (
+    CONFIG, ENVIRONMENT, STATUS, HISTORY, TABLE, MODEL, EVALUATION, PROBE, DISENTANGLEMENT, REPORT,
+)  # fmt: skip
 FOLDERS = (CHECKPOINTS, TENSORBOARD, PICTURES)
 
 # Saving may take this share of the time; of epochs that are shorter, some are not saved but held
@@ -102,7 +104,7 @@ class Recorder:
             "parameters": _parameters(self.model),
         }
         # A folder is a run once it has a configuration: it is removed first and written last.
-        for name in (CONFIG, EVALUATION, PROBE):
+        for name in (CONFIG, EVALUATION, PROBE, REPORT):
             (self.folder / name).unlink(missing_ok=True)
         for name in FOLDERS:
             shutil.rmtree(self.folder / name, ignore_errors=True)

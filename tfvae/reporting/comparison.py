@@ -1,0 +1,306 @@
+"""Several runs on the same test examples: their figures, and differences with paired errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tfvae import markup
+from tfvae.reporting.blocks import Picture
+from tfvae.reporting.facts import Request, Scored, drawn, flat, part, score
+from tfvae.run_config import RunError
+from tfvae.runs import Run
+
+if TYPE_CHECKING:
+    from tfvae.data import Dataset
+
+# Terms that every example has, and by which models are ranked: the first that all of them have.
+_TERMS = ("log_marginal", "elbo", "log_likelihood", "kl")
+_SMALLER = frozenset({"bits_per_dim", "loss"})
+_RANKED = ("log_marginal", "elbo", "log_likelihood", "bits_per_dim", "loss")
+_SAME = ("binarize", "scale")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A run's mean less that of the reference run, over the same examples, in nats.
+
+    Attributes:
+        mean: of the differences.
+        error: their standard error: paired, so that what makes examples hard does not count.
+    """
+
+    mean: float
+    error: float
+
+    @classmethod
+    def of(cls, values: npt.NDArray[Any], reference: npt.NDArray[Any]) -> Difference:
+        """Compare two models' values [N] of the same examples."""
+        differences = np.asarray(values, np.float64) - np.asarray(reference, np.float64)
+        count = len(differences)
+        spread = float(differences.std(ddof=1)) if count > 1 else math.nan
+        return cls(float(differences.mean()), spread / math.sqrt(count))
+
+    def __str__(self) -> str:
+        return f"{markup.number(self.mean)} ± {markup.number(self.error)}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One of the runs.
+
+    Attributes:
+        name: what tables call it.
+        run: the run.
+        likelihood: the class of its likelihood, and where its values lie.
+        parameters: how many its networks have.
+        scored: what the model makes of the test set.
+        pictures: of it, by their kinds.
+    """
+
+    name: str
+    run: Run
+    likelihood: tuple[str, str]
+    parameters: int
+    scored: Scored
+    pictures: dict[str, Picture]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Every number by its name, as ``tfvae evaluate`` calls them."""
+        return self.scored.figures
+
+    def values(self, term: str) -> npt.NDArray[Any] | None:
+        """Return a term of each example, [N], or None."""
+        found = self.scored.per_example
+        if found is None:
+            return None
+        values = getattr(found, term)
+        return np.asarray(values.sum(axis=-1) if values.ndim == 2 else values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs, judged on the same examples.
+
+    Attributes:
+        judged: the runs, in the order they were given.
+        request: what was asked for.
+        source: the data they were judged on.
+        fingerprint: of these data.
+        warnings: what makes figures hard to compare.
+    """
+
+    judged: tuple[Judged, ...]
+    request: Request
+    source: str
+    fingerprint: str
+    warnings: tuple[str, ...]
+
+    @property
+    def examples(self) -> int:
+        """How many test examples all of them were judged on."""
+        return self.judged[0].scored.examples
+
+    @property
+    def criterion(self) -> str | None:
+        """By which figure they are ranked: the first of `_RANKED` that all have."""
+        return next(
+            (name for name in _RANKED if all(name in each.figures for each in self.judged)), None
+        )
+
+    @property
+    def reference(self) -> Judged:
+        """The run that others are compared with: the best, or the first where none can be."""
+        best = None if self.criterion is None else self.best(self.criterion)
+        return self.judged[best or 0]
+
+    def best(self, name: str) -> int | None:
+        """Return which run is best by a figure; None where there is no best of it, or a tie."""
+        if name not in _RANKED:
+            return None
+        values = [each.figures.get(name) for each in self.judged]
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        if len(known) < 2:
+            return None
+        best = min(known) if name in _SMALLER else max(known)
+        return values.index(best) if values.count(best) == 1 else None
+
+    def differences(self) -> dict[str, tuple[Difference | None, ...]]:
+        """Return, by term, each run's difference to the reference; None of itself."""
+        reference = self.reference
+        found: dict[str, tuple[Difference | None, ...]] = {}
+        for term in _TERMS:
+            theirs = reference.values(term)
+            if theirs is None:
+                continue
+            each = tuple(
+                None
+                if judged is reference or (values := judged.values(term)) is None
+                else Difference.of(values, theirs)
+                for judged in self.judged
+            )
+            if any(each):
+                found[term] = each
+        return found
+
+    def configurations(self) -> dict[str, tuple[Any, ...]]:
+        """Return, by name, what differs between the runs' configurations and surroundings."""
+        documents = []
+        for judged in self.judged:
+            document = flat(dataclasses.asdict(judged.run.config))
+            environment = judged.run.environment
+            versions = environment.get("versions", {})
+            commit = (environment.get("git") or {}).get("commit")
+            surroundings = {f"version of {name}": each for name, each in versions.items()}
+            documents.append(document | surroundings | {"git commit": commit})
+        names = dict.fromkeys(name for document in documents for name in document)
+        rows = {name: tuple(each.get(name) for each in documents) for name in names}
+        return {
+            name: values for name, values in rows.items() if any(v != values[0] for v in values)
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it for a JSON document."""
+        differences = self.differences()
+        return {
+            "data": self.source,
+            "fingerprint": self.fingerprint,
+            "examples": self.examples,
+            "samples": self.request.samples,
+            "seed": self.request.seed,
+            "weights": self.request.weights,
+            "criterion": self.criterion,
+            "reference": str(self.reference.run.path),
+            "warnings": list(self.warnings),
+            "runs": [
+                {
+                    "run": str(judged.run.path),
+                    "model": judged.run.config.model,
+                    "status": judged.run.status,
+                    "epochs": judged.run.epochs,
+                    "parameters": judged.parameters,
+                    "metrics": _finite(judged.figures),
+                    "problem": judged.scored.problem or None,
+                    "differences": {
+                        term: _finite(dataclasses.asdict(difference))
+                        for term, all_of_them in differences.items()
+                        if (difference := all_of_them[place]) is not None
+                    },
+                }
+                for place, judged in enumerate(self.judged)
+            ],
+            "configurations": {
+                name: list(values) for name, values in self.configurations().items()
+            },
+        }
+
+
+def gather(runs: Sequence[Run], request: Request) -> Comparison:
+    """Judge runs on the same test examples: those of the data that all were trained on.
+
+    Raises:
+        RunError: for fewer than two runs, one that is there twice, or runs of different data
+            where no data are given.
+        ValueError: for data that cannot be read.
+    """
+    check(runs, request)
+    first = runs[0]
+    if request.data is None:
+        dataset = first.data()
+    else:
+        given = dataclasses.replace(first.config, data=request.data, fingerprint=None)
+        dataset = Run(first.path, given, {}, {}, first.status).data()
+    test = part(dataset, request)
+    judged = tuple(
+        _judge(name, run, test, dataset, request)
+        for name, run in zip(names(runs), runs, strict=True)
+    )
+    warnings = _warnings(judged, dataset)
+    return Comparison(judged, request, dataset.name, dataset.fingerprint, warnings)
+
+
+def check(runs: Sequence[Run], request: Request) -> None:
+    """Refuse runs that cannot be compared, before any work."""
+    if len(runs) < 2:
+        raise RunError(f"Expected two runs or more to compare. Received: {len(runs)}.")
+    places = [run.path.resolve() for run in runs]
+    for place in places:
+        if places.count(place) > 1:
+            raise RunError(f"Expected different runs. Received: {place} twice.")
+    prints = {run.path: run.config.fingerprint for run in runs}
+    if len(set(prints.values())) > 1 and request.data is None:
+        what = ", ".join(
+            f"{path} ({run.config.data}, {(mark or 'unknown')[:12]}…)"
+            for (path, mark), run in zip(prints.items(), runs, strict=True)
+        )
+        raise RunError(
+            f"Expected runs of the same data, by their fingerprints. Received: {what}. Judge all "
+            "on data that you name: --data (`data`)."
+        )
+    for name in _SAME:
+        values = [getattr(run.config, name) for run in runs]
+        if any(value != values[0] for value in values):
+            raise RunError(
+                f"Expected runs that see their data alike, for densities of different data cannot "
+                f"be compared. Received: {name}="
+                + ", ".join(map(repr, dict.fromkeys(values)))
+                + ". Compare those that agree."
+            )
+
+
+def names(runs: Sequence[Run]) -> list[str]:
+    """Name runs as briefly as tells them apart: by their folders, or their paths."""
+    folders = [run.path.resolve().name for run in runs]
+    return folders if len(set(folders)) == len(runs) else [str(run.path) for run in runs]
+
+
+def _judge(name: str, run: Run, test: Any, dataset: Dataset, request: Request) -> Judged:
+    from tfvae import description
+
+    request.say(f"Loading {run.path} …")
+    model = run.model(request.weights)
+    scored = score(model, test, request)
+    pictures, _ = drawn(model, test, run, dataset, request, only=PICTURES)
+    likelihood = type(model.likelihood).__name__, str(model.likelihood.support.value)
+    return Judged(name, run, likelihood, description.parameters(model), scored, pictures)
+
+
+PICTURES = ("samples", "reconstructions")
+"""The kinds of pictures that stand side by side."""
+
+
+def _warnings(judged: Sequence[Judged], dataset: Dataset) -> tuple[str, ...]:
+    found = []
+    supports = dict.fromkeys(each.likelihood for each in judged)
+    if len({support for _, support in supports}) > 1:
+        said = "; ".join(f"{name} of {support}" for name, support in supports)
+        found.append(
+            "Likelihoods with different supports: their log-probabilities and densities count "
+            f"different things, and no difference between them means anything. {said}."
+        )
+    for each in judged:
+        if each.run.status != "complete":
+            epochs = f"{each.run.epochs} of {each.run.config.epochs} epochs"
+            found.append(f"{each.name} is {each.run.status}, {epochs}.")
+        if each.run.config.fingerprint not in (None, dataset.fingerprint):
+            found.append(
+                f"{each.name} was trained on other data, fingerprint "
+                f"{(each.run.config.fingerprint or '')[:12]}…: some of these test examples may "
+                "have been among those that it was trained on."
+            )
+    return tuple(found)
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,175 @@
+"""The page of a comparison."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tfvae import markup
+from tfvae.markup import Best, Table
+from tfvae.reporting.blocks import (
+    Block,
+    Figures,
+    Finding,
+    Page,
+    Picture,
+    Pictures,
+    Section,
+    TableBlock,
+    Text,
+)
+from tfvae.reporting.comparison import PICTURES, Comparison
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DASHES = ("solid", "dashed", "dotted", "dashdot")
+_COLORS = ("#0b5cad", "#9a4a00", "#1a6e4a", "#7a2a6a", "#4a4a4a", "#a01830")
+
+
+def page_of(found: Comparison, footer: str) -> Page:
+    """Return the page of a comparison."""
+    names = [each.name for each in found.judged]
+    data = f"{found.examples:,} test examples of {found.source}"
+    return Page(
+        title=" · ".join(names) if len(names) < 4 else f"{len(names)} runs",
+        subtitle=f"Compared on the same {data}, fingerprint {found.fingerprint[:12]}…",
+        figures=list(_figures(found)),
+        findings=list(_findings(found)),
+        sections=[_metrics(found), _differences(found), _curves(found), *_pictures(found),
+                  _configurations(found)],
+        footer=footer,
+    )  # fmt: skip
+
+
+def _figures(found: Comparison) -> Iterator[Figures]:
+    criterion = found.criterion
+    if criterion is None:
+        return
+    meaning = markup.MEANINGS.get(criterion, "")
+    for each in found.judged:
+        best = "best, " if each is found.reference and found.best(criterion) is not None else ""
+        value = markup.number(each.figures[criterion])
+        yield Figures(each.name, value, f"{best}{criterion}: {meaning}")
+
+
+def _findings(found: Comparison) -> Iterator[Finding]:
+    for warning in found.warnings:
+        yield Finding("warning", warning)
+    criterion = found.criterion
+    if criterion is None:
+        yield Finding("note", "No figure is there of all runs: none is called the best.")
+        return
+    if found.best(criterion) is None:
+        return
+    reference = found.reference.name
+    for name, difference in zip(
+        [each.name for each in found.judged], found.differences().get(criterion, ()), strict=False
+    ):
+        if difference is None:
+            continue
+        text = f"{name} is {markup.number(-difference.mean)} ± {markup.number(difference.error)} "
+        text += f"nats below {reference}, the best by {criterion}"
+        if abs(difference.mean) > 2 * difference.error:
+            yield Finding("good", f"{text}: more than twice its standard error.")
+        else:
+            yield Finding("note", f"{text}: within twice its standard error, no clear difference.")
+
+
+def _metrics(found: Comparison) -> Section:
+    names = dict.fromkeys(name for each in found.judged for name in each.figures)
+    rows: list[list[object]] = []
+    for name in names:
+        best = found.best(name)
+        cells: list[object] = []
+        for place, each in enumerate(found.judged):
+            value = each.figures.get(name, "")
+            cells.append(Best(markup.number(value)) if place == best else value)
+        rows.append([name, *cells])
+    rows.append(["parameters", *(each.parameters for each in found.judged)])
+    rows.append(["epochs", *(each.run.epochs for each in found.judged)])
+    seconds = [sum(each.run.history.get("seconds", ())) or None for each in found.judged]
+    rows.append(["seconds of training", *seconds])
+    header = ["", *(each.name for each in found.judged)]
+    columns = tuple(range(1, len(header)))
+    title = f"Means over {found.examples:,} test examples, seed {found.request.seed}; ★ best"
+    absent = [f"{each.name}: {each.scored.problem}" for each in found.judged if each.scored.problem]
+    return Section("Metrics", [TableBlock(Table(rows, header, title, columns))], absent)
+
+
+def _differences(found: Comparison) -> Section:
+    differences = found.differences()
+    reference = found.reference
+    others = [place for place, each in enumerate(found.judged) if each is not reference]
+    rows: list[list[object]] = [
+        [term, *(each[place] if each[place] is not None else "" for place in others)]
+        for term, each in differences.items()
+    ]
+    header = ["nats", *(found.judged[place].name for place in others)]
+    text = (
+        f"Each run less {reference.name}, example by example: mean ± standard error of the "
+        "differences, which what makes an example hard for all models does not widen."
+    )
+    if not rows:
+        return Section(
+            "Differences", absent=("There are no values of each example that two runs have.",)
+        )
+    table = Table(rows, header, numeric=tuple(range(1, len(header))))
+    return Section("Differences", [Text(text), TableBlock(table)])
+
+
+def _curves(found: Comparison) -> Section:
+    for name, label in (("val_elbo", "validation ELBO"), ("elbo", "training ELBO"),
+                        ("val_loss", "validation loss"), ("loss", "training loss")):  # fmt: skip
+        curves = {each.name: each.run.history.get(name) for each in found.judged}
+        if all(curves.values()):
+            figure = _lines(curves, f"{label}, nats")
+            return Section("Training", [Pictures([Picture.of(figure, f"The {label} by epoch.")])])
+    return Section("Training", absent=("No term was recorded of all runs.",))
+
+
+def _lines(curves: dict[str, Any], label: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    from tfvae.drawing import INK, MUTED
+
+    figure = Figure(figsize=(7.5, 3.6), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    styles = itertools.cycle(zip(_COLORS, itertools.cycle(_DASHES), strict=False))
+    for (name, values), (color, dashes) in zip(curves.items(), styles, strict=False):
+        marker = "o" if len(values) == 1 else None
+        epochs = range(1, len(values) + 1)
+        axes.plot(epochs, values, color=color, linestyle=dashes, marker=marker, label=name)
+    axes.set_xlabel("epoch", color=MUTED)
+    axes.set_ylabel(label, color=MUTED)
+    axes.spines[["top", "right"]].set_visible(False)
+    # Names that begin with an underscore would have no entry of their own.
+    axes.legend(axes.get_lines(), list(curves), frameon=False, labelcolor=INK)
+    return figure
+
+
+def _pictures(found: Comparison) -> Iterator[Section]:
+    for kind in PICTURES:
+        shown = [
+            Picture(picture.source, f"{each.name}: {picture.title}", picture.width)
+            for each in found.judged
+            if (picture := each.pictures.get(kind)) is not None
+        ]
+        missing = [each.name for each in found.judged if kind not in each.pictures]
+        absent = [f"Not drawn of {', '.join(missing)}."] if missing else []
+        yield Section(kind.capitalize(), [Pictures(shown)] if shown else (), absent)
+
+
+def _configurations(found: Comparison) -> Section:
+    rows = [
+        [name, *("" if value is None else value for value in values)]
+        for name, values in found.configurations().items()
+    ]
+    if not rows:
+        return Section(
+            "What differs", absent=("Nothing: configurations, versions and commits are the same.",)
+        )
+    header = ["", *(each.name for each in found.judged)]
+    blocks: list[Block] = [TableBlock(Table(rows, header))]
+    return Section("What differs", blocks)

@@ -1,0 +1,195 @@
+"""The sections of a report, each a function of the facts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from tfvae import description, markup
+from tfvae.export.shown import endpoint_rows
+from tfvae.export.verification import by_runtime
+from tfvae.markup import Table
+from tfvae.reporting.blocks import Block, Code, Pictures, Section, TableBlock, Text
+from tfvae.reporting.facts import Facts, flat, is_shown, lines
+
+_COURSE = ("training",)
+_DATA = ("samples", "reconstructions", "interpolations", "forecasts", "levels")
+
+
+def sections(facts: Facts) -> list[Section]:
+    """Return all sections, in the page's order; of kinds of pictures that there are."""
+    found = [
+        _metrics(facts),
+        _pictures(facts, "Samples and reconstructions", _DATA),
+        _curves(facts),
+        _pictures(facts, "Latents", None),
+        _model(facts),
+        _data(facts),
+        _export(facts),
+        _repeat(facts),
+    ]
+    return [section for section in found if section.blocks or section.absent]
+
+
+def _metrics(facts: Facts) -> Section:
+    blocks: list[Block] = []
+    absent = []
+    if facts.scored is None:
+        absent.append(facts.data_problem)
+    else:
+        rows = [
+            (name, value, markup.MEANINGS.get(name, ""))
+            for name, value in facts.scored.figures.items()
+        ]
+        limit = f", first {facts.scored.examples:,} examples"
+        title = f"On the test set{limit if facts.request.limit else ''}, seed {facts.request.seed}"
+        blocks.append(TableBlock(Table(rows, ("", "value", ""), title, (1,))))
+        if facts.scored.problem:
+            absent.append(facts.scored.problem)
+    recorded = [
+        (name, value, markup.MEANINGS.get(name, ""))
+        for name, value in flat(facts.recorded).items()
+        if name not in ("run", "epochs") and is_shown(value)
+    ]
+    if recorded:
+        title = "Recorded by the last `tfvae evaluate`"
+        blocks.append(TableBlock(Table(recorded, ("", "value", ""), title, (1,))))
+    return Section("Metrics", blocks, absent)
+
+
+def _pictures(facts: Facts, title: str, kinds: tuple[str, ...] | None) -> Section:
+    def belongs(kind: str) -> bool:
+        return kind in kinds if kinds is not None else kind not in (*_DATA, *_COURSE)
+
+    shown = [picture for kind, picture in facts.pictures.items() if belongs(kind)]
+    missing = {kind: why for kind, why in facts.undrawn.items() if belongs(kind)}
+    blocks = [Pictures([picture]) for picture in shown]
+    return Section(title, blocks, tuple(lines(missing)))
+
+
+def _curves(facts: Facts) -> Section:
+    run = facts.run
+    blocks: list[Block] = [
+        Pictures([facts.pictures[kind]]) for kind in _COURSE if kind in facts.pictures
+    ]
+    missing = {kind: why for kind, why in facts.undrawn.items() if kind in _COURSE}
+    if not run.epochs:
+        return Section("Training", blocks, ("The run has no history: no epoch was completed.",))
+    name = "val_elbo" if "val_elbo" in run.history else "val_loss"
+    watched = run.history.get(name, [])
+    sign = 1 if name == "val_elbo" else -1
+    best = max(range(len(watched)), key=lambda epoch: sign * watched[epoch]) if watched else None
+    best = None if best == run.epochs - 1 else best  # it is the last, which stands there already
+    header = ["", "first epoch", "last epoch"]
+    if best is not None:
+        header.append(f"epoch {best + 1}, best {name}")
+    rows = []
+    for term, values in run.history.items():
+        if values:
+            row = [term, values[0], values[-1]]
+            if best is not None:
+                row.append(values[best] if best < len(values) else None)
+            rows.append(row)
+    blocks.append(TableBlock(Table(rows, header, numeric=(1, 2, 3))))
+    return Section("Training", blocks, tuple(lines(missing)))
+
+
+def _model(facts: Facts) -> Section:
+    model, config = facts.model, facts.run.config
+    slots = markup.slot_rows(description.slots(model))
+    networks = [
+        (each.name, each.kind, each.inputs, each.outputs, each.parameters)
+        for each in description.networks(model)
+    ]
+    header = ("network", "class", "input", "output", "parameters")
+    blocks: list[Block] = [
+        Text(f"{config.model}({markup.settings(config.options)})"),
+        Text(f"Latents {description.latents(model)}; x {list(model.data_shape)}."),
+        TableBlock(Table(slots, ("slot", "class", "settings"))),
+        TableBlock(Table(networks, header, numeric=(4,))),
+    ]
+    return Section("Model", blocks)
+
+
+def _data(facts: Facts) -> Section:
+    known, config = facts.run.environment.get("data", {}), facts.run.config
+    rows: list[tuple[str, Any]] = [
+        ("source", config.data),
+        *((name, value) for name, value in known.items()),
+        ("binarize", config.binarize),
+        ("scale", "automatic" if config.scale is None else config.scale),
+    ]
+    if config.skip_corrupt:
+        rows.append(("damaged records", "left out"))
+    absent = (facts.data_problem,) if facts.data_problem else ()
+    return Section("Data", [TableBlock(Table(rows))], absent)
+
+
+def _export(facts: Facts) -> Section:
+    exported = facts.exported
+    if exported is None:
+        where = shlex.quote(str(facts.run.path))
+        return Section(
+            "Export",
+            absent=(
+                "No export was given. Make one with `tfvae export "
+                f"{where}`, and pass it: `tfvae report {where} --export FOLDER`.",
+            ),
+        )
+    manifest = exported.manifest
+    compared = {
+        True: "It decodes its test vectors as the weights of this report do.",
+        False: "It does NOT decode its test vectors as the weights of this report do.",
+        None: "Whether it is of the weights of this report was not compared.",
+    }
+    header, rows = by_runtime(manifest.verification)
+    about = f"{exported.path}, exported {manifest.created}, ONNX operator set {manifest.opset}."
+    title = "Largest difference from Keras of any output, of what is allowed"
+    columns = ("endpoint", "inputs", "outputs", "what it does")
+    return Section(
+        "Export",
+        [
+            Text(f"{about} {compared[exported.same]}"),
+            TableBlock(Table(rows, header, title)),
+            TableBlock(Table(endpoint_rows(manifest), columns)),
+        ],
+        exported.problems,
+    )
+
+
+def _repeat(facts: Facts) -> Section:
+    run, environment = facts.run, facts.run.environment
+    git = environment.get("git") or {}
+    folder = shlex.quote(str(run.path))
+    request = facts.request
+    limit = "" if request.limit is None else f" --limit {request.limit}"
+    weights = "" if request.weights == "last" else f" --weights {request.weights}"
+    commands = [
+        *([f"git checkout {git['commit']}"] if git.get("commit") else []),
+        f"tfvae train --config {folder}/config.json --out {folder}-again",
+        f"tfvae evaluate {folder} --samples {request.samples} --seed {request.seed}"
+        f"{limit}{weights}",
+    ]
+    state = "none was found"
+    if git.get("commit"):
+        state = git["commit"] + (", and files differed from it" if git.get("dirty") else "")
+    about = [
+        ("seed", run.config.seed),
+        ("command", environment.get("command")),
+        ("started", environment.get("created")),
+        ("git commit", state),
+        ("platform", environment.get("platform")),
+        ("devices", ", ".join(environment.get("devices", ())) or None),
+    ]
+    versions = environment.get("versions", {})
+    return Section(
+        "Repeat it",
+        [
+            Code("\n".join(commands)),
+            TableBlock(Table(about)),
+            TableBlock(Table(list(versions.items()), ("package", "version"))),
+            Code(json.dumps(json.loads(run.config.to_json()), indent=2), "config.json", True),
+        ],
+        () if environment else ("What it ran on was not recorded.",),
+    )
