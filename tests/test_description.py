@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from pages import Page
 
 import tfvae
 from tfvae import description, markup
 from tfvae.evaluate import Evaluation
 from tfvae.export.shown import Published
 from tfvae.runs import Run, RunConfig
-
-
-class Cells(HTMLParser):
-    """Reads rows of cells; an element that is not closed, or a script, is an error."""
-
-    VOID = ("meta", "br", "img", "link")
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.rows: list[list[str]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag != "script"
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if "td" in self.open or "th" in self.open:
-            self.rows[-1][-1] += data
-
 
 MODELS = ("vae", "hierarchical_vae", "cvae", "semi_supervised_vae", "vq_vae", "autoencoder")
 
@@ -55,7 +22,7 @@ MODELS = ("vae", "hierarchical_vae", "cvae", "semi_supervised_vae", "vq_vae", "a
 def test_models(name: str) -> None:
     given = {"classes": 10} if name in ("cvae", "semi_supervised_vae") else {}
     vae = tfvae.zoo.models()[name]((8, 8), **given)
-    table = Cells(vae._repr_html_())
+    table = Page(vae._repr_html_())
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["likelihood"][0] == "Bernoulli"
     assert rows["likelihood"][1].startswith("event_shape=(8, 8)")
@@ -86,13 +53,13 @@ def test_names_are_escaped() -> None:
     name = "<script>alert('x')</script>"
     run = Run(Path(name), RunConfig(), {}, {"elbo": [-3.0, -2.0], "kl": []}, "failed", name)
     for text in (run._repr_html_(), markup.notebook(name, [markup.Table([[name]], [name], name)])):
-        assert name in Cells(text).text
+        assert name in Page(text).text
         assert "<script" not in text
 
 
 def test_runs() -> None:
     run = Run(Path("runs/m"), RunConfig(seed=7), {}, {"elbo": [-3.0, -2.0], "kl": []}, "failed")
-    rows = Cells(run._repr_html_()).rows
+    rows = Page(run._repr_html_()).rows
     assert ["seed", "7"] in rows
     assert ["elbo", "−2.000"] in rows
     assert repr(run) == "<run runs/m: vae on digits, failed, 2 of 20 epochs>"
@@ -100,7 +67,7 @@ def test_runs() -> None:
 
 def test_evaluations() -> None:
     found = Evaluation(-104.567, 0.25, -110.0, -90.0, 20.0, 0.1924, 360, 100, (12.0, 8.0))
-    rows = {row[0]: row[1] for row in Cells(found._repr_html_()).rows}
+    rows = {row[0]: row[1] for row in Page(found._repr_html_()).rows}
     assert rows["log_marginal"] == "−104.57"
     assert rows["kl_per_latent"] == "12.00, 8.000"
 

@@ -21,7 +21,7 @@ MEANINGS = {
     "log_likelihood": "E log p(x|z), nats",
     "kl": "KL(q(z|x) ‖ p(z)), nats",
     "kl_per_latent": "of each group of latents, nats",
-    "bits_per_dim": "−log_marginal, bits per value",
+    "bits_per_dim": "−log_marginal, bits per value; of text, per token",
     "active_units": "latents that follow the data",
     "latent_units": "of so many",
     "val_elbo": "ELBO on the validation set, nats",
@@ -96,6 +96,21 @@ def _figure(value: float) -> str:
 def _signed(text: str) -> str:
     """Give a negative number a proper minus; that of an exponent stays as it is."""
     return text.replace("-", "\N{MINUS SIGN}", 1) if text.startswith("-") else text
+
+
+def with_error(value: float, error: float) -> str:
+    """Write a value to the places that its standard error leaves it: two figures of the error.
+
+    Example:
+        >>> with_error(-1.05995, 0.13531), with_error(0.5, float("nan"))
+        ('−1.06 ± 0.14', '0.5000')
+    """
+    if not (math.isfinite(value) and math.isfinite(error)):
+        return number(value)
+    if error == 0:
+        return f"{number(value)} ± 0"
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{_signed(f'{value:,.{places}f}')} ± {error:,.{places}f}"
 
 
 def shape(sizes: Sequence[int | None]) -> str:

@@ -20,10 +20,14 @@ from tfvae.runs import Run
 if TYPE_CHECKING:
     from tfvae.data import Dataset
 
-# Terms that every example has, and by which models are ranked: the first that all of them have.
+# Terms that every example has.
 _TERMS = ("log_marginal", "elbo", "log_likelihood", "kl")
-_SMALLER = frozenset({"bits_per_dim", "loss"})
-_RANKED = ("log_marginal", "elbo", "log_likelihood", "bits_per_dim", "loss")
+# By which models are ranked: the first that two of them have. A likelihood alone says how well
+# examples are copied, so it ranks only those for which there is no bound.
+_CRITERIA = ("log_marginal", "log_likelihood")
+# Of which there is a best: of a KL there is none.
+_RANKED = ("log_marginal", "elbo", "bits_per_dim")
+_SMALLER = frozenset({"bits_per_dim"})
 _SAME = ("binarize", "scale")
 
 
@@ -48,7 +52,7 @@ class Difference:
         return cls(float(differences.mean()), spread / math.sqrt(count))
 
     def __str__(self) -> str:
-        return f"{markup.number(self.mean)} ± {markup.number(self.error)}"
+        return markup.with_error(self.mean, self.error)
 
 
 @dataclass(frozen=True)
@@ -110,27 +114,34 @@ class Comparison:
 
     @property
     def criterion(self) -> str | None:
-        """By which figure they are ranked: the first of `_RANKED` that all have."""
-        return next(
-            (name for name in _RANKED if all(name in each.figures for each in self.judged)), None
-        )
+        """By which figure they are ranked: the bound, where two or more of them have it."""
+        return next((name for name in _CRITERIA if len(self._values(name)) > 1), None)
 
     @property
     def reference(self) -> Judged:
-        """The run that others are compared with: the best, or the first where none can be."""
+        """The run that others are compared with: the best, or the first where none is."""
         best = None if self.criterion is None else self.best(self.criterion)
         return self.judged[best or 0]
 
     def best(self, name: str) -> int | None:
         """Return which run is best by a figure; None where there is no best of it, or a tie."""
-        if name not in _RANKED:
+        if name not in (*_RANKED, self.criterion):
             return None
-        values = [each.figures.get(name) for each in self.judged]
-        known = [value for value in values if value is not None and math.isfinite(value)]
-        if len(known) < 2:
+        values = self._values(name)
+        if len(values) < 2:
             return None
-        best = min(known) if name in _SMALLER else max(known)
-        return values.index(best) if values.count(best) == 1 else None
+        choose = min if name in _SMALLER else max
+        best = choose(values, key=values.__getitem__)
+        return best if list(values.values()).count(values[best]) == 1 else None
+
+    def _values(self, name: str) -> dict[int, float]:
+        """Return the finite values of a figure, by the runs that have it."""
+        found = {place: each.figures.get(name) for place, each in enumerate(self.judged)}
+        return {
+            place: float(value)
+            for place, value in found.items()
+            if value is not None and math.isfinite(value)
+        }
 
     def differences(self) -> dict[str, tuple[Difference | None, ...]]:
         """Return, by term, each run's difference to the reference; None of itself."""

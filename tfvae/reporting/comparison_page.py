@@ -50,8 +50,9 @@ def _figures(found: Comparison) -> Iterator[Figures]:
     meaning = markup.MEANINGS.get(criterion, "")
     for each in found.judged:
         best = "best, " if each is found.reference and found.best(criterion) is not None else ""
-        value = markup.number(each.figures[criterion])
-        yield Figures(each.name, value, f"{best}{criterion}: {meaning}")
+        value = each.figures.get(criterion)
+        if value is not None:
+            yield Figures(each.name, markup.number(value), f"{best}{criterion}: {meaning}")
 
 
 def _findings(found: Comparison) -> Iterator[Finding]:
@@ -59,7 +60,7 @@ def _findings(found: Comparison) -> Iterator[Finding]:
         yield Finding("warning", warning)
     criterion = found.criterion
     if criterion is None:
-        yield Finding("note", "No figure is there of all runs: none is called the best.")
+        yield Finding("note", "There is no figure that two runs have: none is called the best.")
         return
     if found.best(criterion) is None:
         return
@@ -69,8 +70,8 @@ def _findings(found: Comparison) -> Iterator[Finding]:
     ):
         if difference is None:
             continue
-        text = f"{name} is {markup.number(-difference.mean)} ± {markup.number(difference.error)} "
-        text += f"nats below {reference}, the best by {criterion}"
+        less = markup.with_error(-difference.mean, difference.error)
+        text = f"{name} is {less} nats below {reference}, the best by {criterion}"
         if abs(difference.mean) > 2 * difference.error:
             yield Finding("good", f"{text}: more than twice its standard error.")
         else:
@@ -79,12 +80,13 @@ def _findings(found: Comparison) -> Iterator[Finding]:
 
 def _metrics(found: Comparison) -> Section:
     names = dict.fromkeys(name for each in found.judged for name in each.figures)
+    shared = ("examples", "samples")  # of all of them the same
     rows: list[list[object]] = []
-    for name in names:
+    for name in (name for name in names if name not in shared):
         best = found.best(name)
         cells: list[object] = []
         for place, each in enumerate(found.judged):
-            value = each.figures.get(name, "")
+            value = each.figures.get(name, "–")
             cells.append(Best(markup.number(value)) if place == best else value)
         rows.append([name, *cells])
     rows.append(["parameters", *(each.parameters for each in found.judged)])
@@ -93,7 +95,10 @@ def _metrics(found: Comparison) -> Section:
     rows.append(["seconds of training", *seconds])
     header = ["", *(each.name for each in found.judged)]
     columns = tuple(range(1, len(header)))
-    title = f"Means over {found.examples:,} test examples, seed {found.request.seed}; ★ best"
+    title = (
+        f"Means over {found.examples:,} test examples; {found.request.samples:,} importance "
+        f"samples, seed {found.request.seed}; ★ best"
+    )
     absent = [f"{each.name}: {each.scored.problem}" for each in found.judged if each.scored.problem]
     return Section("Metrics", [TableBlock(Table(rows, header, title, columns))], absent)
 
@@ -103,7 +108,7 @@ def _differences(found: Comparison) -> Section:
     reference = found.reference
     others = [place for place, each in enumerate(found.judged) if each is not reference]
     rows: list[list[object]] = [
-        [term, *(each[place] if each[place] is not None else "" for place in others)]
+        [term, *(each[place] if each[place] is not None else "–" for place in others)]
         for term, each in differences.items()
     ]
     header = ["nats", *(found.judged[place].name for place in others)]
@@ -120,13 +125,16 @@ def _differences(found: Comparison) -> Section:
 
 
 def _curves(found: Comparison) -> Section:
-    for name, label in (("val_elbo", "validation ELBO"), ("elbo", "training ELBO"),
-                        ("val_loss", "validation loss"), ("loss", "training loss")):  # fmt: skip
-        curves = {each.name: each.run.history.get(name) for each in found.judged}
-        if all(curves.values()):
-            figure = _lines(curves, f"{label}, nats")
-            return Section("Training", [Pictures([Picture.of(figure, f"The {label} by epoch.")])])
-    return Section("Training", absent=("No term was recorded of all runs.",))
+    # Losses are of different objectives, and not to be compared.
+    for term, label in (("val_elbo", "validation ELBO"), ("elbo", "training ELBO")):
+        curves = {each.name: each.run.history.get(term) for each in found.judged}
+        known = {name: values for name, values in curves.items() if values}
+        if known:
+            picture = Picture.of(_lines(known, f"{label}, nats"), f"The {label} by epoch.")
+            missing = [name for name in curves if name not in known]
+            absent = [f"There is none of {', '.join(missing)}."] if missing else []
+            return Section("Training", [Pictures([picture])], absent)
+    return Section("Training", absent=("No ELBO was recorded of any of the runs.",))
 
 
 def _lines(curves: dict[str, Any], label: str) -> Figure:

@@ -112,6 +112,8 @@ class Facts:
         recorded: what ``tfvae evaluate`` last wrote of the run.
         pictures: by their kinds.
         undrawn: why other kinds were not drawn.
+        sentences: of a model of text, some that it drew; and of the test set, pairs of an
+            original and its reconstruction.
         exported: the export, or None.
     """
 
@@ -124,6 +126,7 @@ class Facts:
     recorded: dict[str, Any]
     pictures: dict[str, Picture]
     undrawn: dict[str, str]
+    sentences: tuple[list[str], list[tuple[str, str]]]
     exported: Exported | None
 
 
@@ -159,7 +162,7 @@ def gather(run: Run, request: Request, export: str | Path | None = None) -> Fact
         exported = Exported(version, manifest, changes(version, manifest), same)
     return Facts(
         run, request, model, dataset, problem, scored, recorded_evaluation(run),
-        pictures, undrawn, exported,
+        pictures, undrawn, written(model, test, request.seed), exported,
     )  # fmt: skip
 
 
@@ -219,6 +222,21 @@ def drawn(
             except _REFUSALS as error:
                 undrawn[kind] = str(error)
     return found, undrawn
+
+
+def written(
+    model: tfvae.VAE, test: Any, seed: int, count: int = 8
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Have a model of text write sentences, and read some; of other models, nothing."""
+    if not isinstance(model, tfvae.families.SentenceVAE):
+        return [], []
+    drawn = list(model.generate(count, seed=seed).text)
+    if test is None:
+        return drawn, []
+    x = test.take(min(count, len(test))).values()
+    decode = model.tokeniser.decode
+    pairs = zip(decode(x), decode(np.asarray(model.reconstruct(x))), strict=True)
+    return drawn, list(pairs)
 
 
 def recorded_evaluation(run: Run, weights: str | None = None) -> dict[str, Any]:

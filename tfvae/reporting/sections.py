@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from typing import Any
@@ -21,7 +22,7 @@ def sections(facts: Facts) -> list[Section]:
     """Return all sections, in the page's order; of kinds of pictures that there are."""
     found = [
         _metrics(facts),
-        _pictures(facts, "Samples and reconstructions", _DATA),
+        _draws(facts),
         _curves(facts),
         _pictures(facts, "Latents", None),
         _model(facts),
@@ -66,6 +67,19 @@ def _pictures(facts: Facts, title: str, kinds: tuple[str, ...] | None) -> Sectio
     missing = {kind: why for kind, why in facts.undrawn.items() if belongs(kind)}
     blocks = [Pictures([picture]) for picture in shown]
     return Section(title, blocks, tuple(lines(missing)))
+
+
+def _draws(facts: Facts) -> Section:
+    found = _pictures(facts, "Samples and reconstructions", _DATA)
+    drawn, pairs = facts.sentences
+    blocks: list[Block] = []
+    if drawn:
+        title = "Sentences, each from a draw of the prior"
+        blocks.append(TableBlock(Table([[text] for text in drawn], title=title)))
+    if pairs:
+        title = "Sentences of the test set, and what the model makes of their means"
+        blocks.append(TableBlock(Table(pairs, ("original", "reconstruction"), title)))
+    return dataclasses.replace(found, blocks=[*blocks, *found.blocks]) if blocks else found
 
 
 def _curves(facts: Facts) -> Section:

@@ -1,0 +1,368 @@
+"""Reports and comparisons: their numbers are those of evaluate and SciPy, their pages stand alone."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from matplotlib import image as images
+from pages import Page
+from scipy import stats
+
+import tfvae
+from tfvae import markup, reporting
+from tfvae.cli import cli
+from tfvae.evaluate import PerExample
+from tfvae.reporting import comparison, facts, findings, pages
+from tfvae.reporting.facts import Request, Scored
+from tfvae.runs import Run, RunConfig, RunError, train
+
+HOW: dict[str, Any] = {"limit": 30, "samples": 3, "seed": 5}
+
+
+def trained(folder: Path, model: str = "vae", **settings: Any) -> Run:
+    options = {"latent_dim": 2, "hidden": (8,), "likelihood": "ContinuousBernoulli"}
+    options |= settings.pop("options", {})
+    settings = {"epochs": 2, "batch_size": 256, "validation": 40} | settings
+    return train(RunConfig(model=model, options=options, **settings), folder, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
+    place = tmp_path_factory.mktemp("runs")
+    odd = "<script>alert('x')</script>".replace("/", "∕")
+    return trained(place / odd), trained(place / "other", epochs=1, seed=3)
+
+
+@pytest.fixture(scope="module")
+def reported(runs: tuple[Run, Run], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The text of a report, and of everything it was asked to say while it was made."""
+    said: list[str] = []
+    out = tmp_path_factory.mktemp("report") / "deep" / "r.html"
+    path = reporting.report(runs[0], out, say=said.append, **HOW)
+    assert path == out
+    assert [line.split()[0] for line in said][:2] == ["Loading", "Evaluating"]
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_numbers_are_those_of_evaluate(runs: tuple[Run, Run], reported: str) -> None:
+    page = Page(reported)
+    model, test = runs[0].model(), runs[0].data().test.take(30)
+    expected = tfvae.evaluate.evaluate(model, test, samples=3, seed=5)
+    for name, value in expected._asdict().items():
+        assert page.row(name)[0] == markup.number(value), name
+    active = tfvae.evaluate.active_units(model, test, seed=5)
+    assert page.row("active_units")[0] == markup.number(active.counts)
+
+
+def test_a_report_says_what_the_run_was(runs: tuple[Run, Run], reported: str) -> None:
+    page, run = Page(reported), runs[0]
+    for name, values in run.history.items():
+        assert page.row(name, 2)[:2] == [markup.number(values[0]), markup.number(values[-1])]
+    known = run.environment["data"]
+    assert page.row("fingerprint") == [known["fingerprint"]]
+    assert page.row("train") == [f"{known['train']:,}"]
+    assert page.row("likelihood")[:1] == ["ContinuousBernoulli"]
+    assert page.row("tensorflow") == [run.environment["versions"]["tensorflow"]]
+    assert page.row("seed") == ["0"]
+    assert run.config.to_json().strip() in page.text
+    assert "Training is complete, 2 of 2 epochs." in page.text
+    assert "No export was given." in page.text
+
+
+def test_a_page_stands_alone(runs: tuple[Run, Run], reported: str) -> None:
+    page = Page(reported)  # which refuses what a browser would fetch, and scripts
+    assert runs[0].path.name in page.text
+    assert all(link[1:] in page.ids and link[0] == "#" for link in page.links)
+    assert len(set(page.ids)) == len(page.ids) == len(page.headings)
+    assert {"Metrics", "Training", "Model", "Data", "Repeat it"} <= set(page.headings)
+    for description, source in page.images:
+        kind, data = source.split(",", 1)
+        assert kind == "data:image/png;base64"
+        pixels = images.imread(io.BytesIO(base64.b64decode(data)))
+        assert pixels.std() > 0.01  # not blank
+        assert description
+
+
+def test_every_kind_of_picture_is_drawn_or_its_absence_explained(
+    runs: tuple[Run, Run], reported: str
+) -> None:
+    page, model = Page(reported), runs[0].model()
+    test = runs[0].data().test.take(30)
+    known = tfvae.pictures.available(model, test, runs[0].history)
+    shown = {description for description, _ in page.images}
+    for kind, obstacle in known.items():
+        about = tfvae.pictures.KINDS[kind]
+        if obstacle is None and not about.trains:
+            assert about.description in shown, kind
+        else:
+            assert kind in page.text, kind
+
+
+@pytest.mark.parametrize(
+    ("changes", "tone", "said"),
+    [
+        ({"status": "running"}, "warning", "Training is running, or was killed after 2 of 2"),
+        ({"status": "failed", "message": "NaN."}, "warning", "Training failed after 2 of 2 epochs. NaN."),
+        ({"history": {}}, "warning", "No epoch was completed"),
+        ({"history": {"elbo": [-3.0, float("nan")]}}, "warning", "NaN or infinity in the history"),
+        ({"history": {"elbo": [-3.0, -2.0]}}, "note", "cannot show overfitting"),
+        (
+            {"history": {"elbo": [-9.0, -5.0], "val_elbo": [-10.0, -12.0]}},
+            "warning",
+            "The last validation ELBO is 2.000 nats worse than that of epoch 1",
+        ),
+        (
+            {"history": {"elbo": [-9.0, -5.0], "val_elbo": [-10.0, -9.0]}},
+            "warning",
+            "the training set is 4.000 nats better than the validation set: the model overfits",
+        ),
+        (
+            {"history": {"elbo": [-9.0] * 10, "val_elbo": [-10.0] * 9 + [-9.5]}},
+            "note",
+            "still improved when training ended, by 0.5000 nats in the last 1 epoch:",
+        ),
+        ({"environment": {"git": {"commit": "c", "dirty": True}}}, "note", "Files differed from"),
+    ],
+)  # fmt: skip
+def test_findings(runs: tuple[Run, Run], changes: dict[str, Any], tone: str, said: str) -> None:
+    found = list(findings.findings(bare(dataclasses.replace(runs[0], **changes))))
+    (finding,) = [each for each in found if said in each.text]
+    assert finding.tone == tone
+    tones = [each.tone for each in found]
+    assert tones == sorted(tones, key=["warning", "note", "good"].index)
+
+
+@pytest.mark.parametrize(
+    ("count", "tone", "said"),
+    [(0, "warning", "posterior has collapsed"), (2, "note", "2 of 10"), (9, "good", "9 of 10")],
+)
+def test_findings_of_latents(runs: tuple[Run, Run], count: int, tone: str, said: str) -> None:
+    active = tfvae.evaluate.ActiveUnits((count,), (np.zeros(10),))
+    known = dataclasses.replace(bare(runs[0]), scored=Scored(5, None, active=active))
+    (finding,) = [each for each in findings.findings(known) if said in each.text]
+    assert finding.tone == tone
+
+
+def bare(run: Run) -> facts.Facts:
+    """What is known of a run whose data are gone."""
+    model = tfvae.zoo.vae((2, 2), latent_dim=2, hidden=(4,))
+    return facts.Facts(run, Request(), model, None, "Gone.", None, {}, {}, {}, ([], []), None)
+
+
+def test_a_run_killed_before_its_first_epoch_and_without_its_data(
+    runs: tuple[Run, Run], tmp_path: Path
+) -> None:
+    gone = dataclasses.replace(runs[1].config, data=str(tmp_path / "gone.npz"))
+    run = dataclasses.replace(runs[1], config=gone, history={}, status="running", environment={})
+    page = Page(reporting.report(run, tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "The data could not be loaded, so nothing is measured on it." in page.text
+    assert "No epoch was completed: the weights are initial ones." in page.text
+    assert "The run has no history: no epoch was completed." in page.text
+    assert "What it ran on was not recorded." in page.text
+    with pytest.raises((OSError, ValueError), match=r"gone\.npz"):  # where it was asked for
+        reporting.report(runs[1], tmp_path / "r2.html", data=str(tmp_path / "gone.npz"))
+    assert not (tmp_path / "r2.html").exists()
+
+
+def test_a_page_is_written_whole_or_not_at_all(
+    runs: tuple[Run, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pages.write(reporting.blocks.Page("t", "s"), tmp_path / "r.html")
+    before = path.read_bytes()
+
+    def fails(*_: Any) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr("os.replace", fails)
+    with pytest.raises(OSError, match="no space"):
+        pages.write(reporting.blocks.Page("other", "s"), path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["r.html"]
+
+
+@pytest.fixture(scope="module")
+def compared(
+    runs: tuple[Run, Run], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[comparison.Comparison, str]:
+    out = tmp_path_factory.mktemp("compare") / "c.html"
+    found = reporting.compare(runs, out, **HOW)
+    return found, out.read_text(encoding="utf-8")
+
+
+def test_differences_are_paired(compared: tuple[comparison.Comparison, str]) -> None:
+    found, text = compared
+    page = Page(text)
+    test = found.judged[0].run.data().test.take(30)
+    ours = [tfvae.evaluate.log_marginal(each.run.model(), test, 3, 5) for each in found.judged]
+    best = int(np.argmax([values.mean() for values in ours]))
+    assert found.criterion == "log_marginal"
+    assert found.reference is found.judged[best]
+    other = 1 - best
+    difference = found.differences()["log_marginal"][other]
+    assert difference is not None
+    # The paired t statistic is the mean over its standard error.
+    expected = stats.ttest_rel(ours[other], ours[best]).statistic
+    assert difference.mean / difference.error == pytest.approx(expected, rel=1e-9)
+    assert page.row("log_marginal", 2)[best].endswith(" ★")
+    assert not page.row("log_marginal", 2)[other].endswith("★")
+    assert page.row("log_marginal", 1) == [str(difference)]
+    assert page.row("kl_per_latent", 2) == [
+        markup.number(each.figures["kl_per_latent"]) for each in found.judged
+    ]
+
+
+def test_what_differs(compared: tuple[comparison.Comparison, str]) -> None:
+    found, text = compared
+    differs = found.configurations()
+    assert differs["epochs"] == (2, 1)
+    assert differs["seed"] == (0, 3)
+    assert "batch_size" not in differs
+    assert "options.latent_dim" not in differs
+    page = Page(text)
+    assert page.row("seed", 2) == ["0", "3"]
+    document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert document["configurations"]["seed"] == [0, 3]
+    assert document["examples"] == 30
+    assert found.judged[0].run.path.name in page.text
+
+
+def judged(name: str, values: dict[str, Any], run: Run, **changes: Any) -> comparison.Judged:
+    """A run of which nothing but figures is known, or [N] values of the bound."""
+    scored = Scored(3, None, judged=values)
+    if "each" in changes:
+        each = np.asarray(changes.pop("each"))
+        scored = Scored(3, PerExample(each, each, np.zeros((3, 1)), 1.0, 2))
+    run = dataclasses.replace(run, path=Path(name), **changes)
+    return comparison.Judged(name, run, ("Bernoulli", "binary"), 1, scored, {})
+
+
+def test_what_is_best(runs: tuple[Run, Run]) -> None:
+    def of(*each: comparison.Judged) -> comparison.Comparison:
+        return comparison.Comparison(each, Request(), "d", "f" * 64, ())
+
+    low = judged("a", {}, runs[0], each=[1.0, 2.0, 3.0])
+    high = judged("b", {}, runs[0], each=[2.0, 3.5, 3.0])
+    without = judged("c", {"log_likelihood": 90.0, "loss": -90.0}, runs[0])
+    found = of(low, high, without)
+    # An autoencoder's likelihood, however high, does not make it the best of models with a bound.
+    assert (found.criterion, found.reference) == ("log_marginal", high)
+    assert found.best("log_marginal") == 1
+    assert found.best("bits_per_dim") == 1  # the smallest
+    assert found.best("log_likelihood") is None
+    assert found.best("kl") is None
+    assert found.best("loss") is None
+    (difference, *others) = found.differences()["log_marginal"]
+    assert others == [None, None]
+    # Of −1, −1.5 and 0 the mean is −5/6, the sample variance 7/12, the standard error √(7/36).
+    assert difference is not None
+    assert difference.mean == pytest.approx(-5 / 6)
+    assert difference.error == pytest.approx((7 / 36) ** 0.5)
+    assert of(without, judged("d", {"log_likelihood": 91.0}, runs[0])).best("log_likelihood") == 1
+    assert of(low, low).best("log_marginal") is None  # a tie
+    assert of(low, without).criterion is None
+    assert of(low, without).reference is low
+    for each in (found, of(low, without), of(without, without)):
+        page = reporting.comparison_page.page_of(each, "")
+        Page(markup.render("page.html", page=page))
+
+
+def test_runs_that_cannot_be_compared(runs: tuple[Run, Run]) -> None:
+    one, two = runs
+
+    def but(**changes: Any) -> Run:
+        return dataclasses.replace(two, config=dataclasses.replace(two.config, **changes))
+
+    for given, said in (
+        ([one], "two runs or more"),
+        ([one, one], "twice"),
+        ([one, but(fingerprint="0" * 64)], "same data, by their fingerprints"),
+        ([one, but(binarize="threshold")], "binarize='none', 'threshold'"),
+        ([one, but(scale=2.0)], "scale=None, 2.0"),
+    ):
+        with pytest.raises(RunError, match=said):
+            comparison.check(given, Request())
+    comparison.check([one, but(fingerprint="0" * 64)], Request(data="digits"))
+
+
+def test_a_likelihood_of_another_support_is_warned_of(runs: tuple[Run, Run]) -> None:
+    one = judged("a", {}, runs[0])
+    other = dataclasses.replace(one, likelihood=("Normal", "real"))
+    (warning,) = comparison._warnings((one, other), runs[0].data())
+    assert "Bernoulli of binary; Normal of real" in warning
+    assert comparison._warnings((one, one), runs[0].data()) == ()
+    config = dataclasses.replace(runs[0].config, fingerprint="0" * 64)
+    stranger = dataclasses.replace(one, run=dataclasses.replace(one.run, config=config))
+    (warning,) = comparison._warnings((stranger, stranger), runs[0].data())[:1]
+    assert "was trained on other data" in warning
+
+
+def test_a_card_says_what_the_run_knows(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    run = dataclasses.replace(runs[0], path=tmp_path)
+    card = reporting.card(run, license="mit")
+    assert card.license == "mit"
+    assert isinstance(card.data, dict)
+    assert card.data["fingerprint"] == run.environment["data"]["fingerprint"]
+    assert card.metrics["val_elbo"] == run.history["val_elbo"][-1]
+    assert card.measured_on == "its validation set, in epoch 2"
+    history = {"val_elbo": [-1.0, -2.0], "val_kl": [3.0, 4.0]}
+    best = reporting.card(dataclasses.replace(run, history=history), "best")
+    assert best.metrics == {"val_elbo": -1.0, "val_kl": 3.0}
+    assert reporting.card(run, "ema").metrics == {}
+    evaluated = {"epochs": 2, "weights": "last", "examples": 360, "samples": 10, "seed": 1,
+                 "run": "/a/b", "elbo": -5.0}  # fmt: skip
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluated))
+    found = reporting.card(run)
+    assert found.metrics == {"elbo": -5.0}
+    assert found.measured_on.startswith("360 examples of its test set, with 10 importance")
+    # Of other weights, or of an earlier state of the run, it says nothing of these.
+    assert reporting.card(run, "best").metrics != {"elbo": -5.0}
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluated | {"epochs": 1}))
+    assert reporting.card(run).metrics["val_elbo"] == run.history["val_elbo"][-1]
+    assert str(tmp_path) not in repr(found)
+
+
+def test_the_commands(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def report(run: Run, out: str | None, **options: Any) -> Path:
+        asked.append((run.path, out, options))
+        return Path("there.html")
+
+    monkeypatch.setattr(reporting, "report", report)
+    line = ["report", str(runs[0].path), "--limit", "7", "--weights", "best", "--out", "x.html"]
+    result = CliRunner().invoke(cli, line)
+    assert result.output == "there.html\n"
+    (path, out, options) = asked[0]
+    assert (path, out) == (runs[0].path, "x.html")
+    assert (options["limit"], options["weights"], options["samples"]) == (7, "best", 100)
+    for line, said in (
+        (["report", "nowhere"], "Expected a run folder"),
+        (["compare", str(runs[0].path)], "two runs or more"),
+        (["compare", *map(str, (runs[0].path, runs[0].path))], "twice"),
+        (["report", str(runs[0].path), "--export", "nowhere"], "does not exist"),
+    ):
+        monkeypatch.undo()
+        result = CliRunner().invoke(cli, line)
+        assert result.exit_code == 1, line
+        assert said in result.output, line
+
+
+def test_compare_prints(
+    compared: tuple[comparison.Comparison, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = compared
+    monkeypatch.setattr(reporting, "compare", lambda *_, **__: found)
+    places = [str(each.run.path) for each in found.judged]
+    table = CliRunner().invoke(cli, ["compare", *places]).stdout
+    difference = next(each for each in found.differences()["log_marginal"] if each)
+    assert str(difference) in table
+    printed = CliRunner().invoke(cli, ["compare", *places, "--json"]).stdout
+    assert json.loads(printed) == json.loads(json.dumps(found.to_dict()))
