@@ -74,8 +74,5 @@ class Page(HTMLParser):
 
     def row(self, name: str, columns: int | None = None) -> list[str]:
         """Return what the first row of a name has beside it, of a table so wide."""
-        return next(
-            rest
-            for first, *rest in self.rows
-            if first == name and len(rest) == (columns or len(rest))
-        )
+        beside = [rest for first, *rest in self.rows if first == name]
+        return next(rest for rest in beside if len(rest) == (columns or len(rest)))

@@ -1,4 +1,4 @@
-"""Reports and comparisons: their numbers are those of evaluate and SciPy, their pages stand alone."""
+"""Reports and comparisons: numbers as of evaluate and of SciPy, on pages that stand alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tfvae.reporting import comparison, facts, findings, pages
 from tfvae.reporting.facts import Request, Scored
 from tfvae.runs import Run, RunConfig, RunError, train
 
-HOW: dict[str, Any] = {"limit": 30, "samples": 3, "seed": 5}
+HOW: dict[str, Any] = {"limit": 30, "samples": 3, "seed": 5, "kinds": ("training",)}
 
 
 def trained(folder: Path, model: str = "vae", **settings: Any) -> Run:
@@ -35,26 +35,25 @@ def trained(folder: Path, model: str = "vae", **settings: Any) -> Run:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
-    place = tmp_path_factory.mktemp("runs")
-    odd = "<script>alert('x')</script>".replace("/", "∕")
-    return trained(place / odd), trained(place / "other", epochs=1, seed=3)
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    odd = "<script>alert('x')<∕script>"
+    return trained(tmp_path_factory.mktemp("runs") / odd)
 
 
 @pytest.fixture(scope="module")
-def reported(runs: tuple[Run, Run], tmp_path_factory: pytest.TempPathFactory) -> str:
+def reported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The text of a report, and of everything it was asked to say while it was made."""
     said: list[str] = []
     out = tmp_path_factory.mktemp("report") / "deep" / "r.html"
-    path = reporting.report(runs[0], out, say=said.append, **HOW)
+    path = reporting.report(run, out, say=said.append, **HOW)
     assert path == out
     assert [line.split()[0] for line in said][:2] == ["Loading", "Evaluating"]
     return path.read_text(encoding="utf-8")
 
 
-def test_the_numbers_are_those_of_evaluate(runs: tuple[Run, Run], reported: str) -> None:
+def test_the_numbers_are_those_of_evaluate(run: Run, reported: str) -> None:
     page = Page(reported)
-    model, test = runs[0].model(), runs[0].data().test.take(30)
+    model, test = run.model(), run.data().test.take(30)
     expected = tfvae.evaluate.evaluate(model, test, samples=3, seed=5)
     for name, value in expected._asdict().items():
         assert page.row(name)[0] == markup.number(value), name
@@ -62,10 +61,11 @@ def test_the_numbers_are_those_of_evaluate(runs: tuple[Run, Run], reported: str)
     assert page.row("active_units")[0] == markup.number(active.counts)
 
 
-def test_a_report_says_what_the_run_was(runs: tuple[Run, Run], reported: str) -> None:
-    page, run = Page(reported), runs[0]
+def test_a_report_says_what_the_run_was(run: Run, reported: str) -> None:
+    page = Page(reported)
     for name, values in run.history.items():
-        assert page.row(name, 2)[:2] == [markup.number(values[0]), markup.number(values[-1])]
+        ends = [markup.number(values[0]), markup.number(values[-1])]
+        assert [name, *ends] in [row[:3] for row in page.rows]
     known = run.environment["data"]
     assert page.row("fingerprint") == [known["fingerprint"]]
     assert page.row("train") == [f"{known['train']:,}"]
@@ -77,9 +77,9 @@ def test_a_report_says_what_the_run_was(runs: tuple[Run, Run], reported: str) ->
     assert "No export was given." in page.text
 
 
-def test_a_page_stands_alone(runs: tuple[Run, Run], reported: str) -> None:
+def test_a_page_stands_alone(run: Run, reported: str) -> None:
     page = Page(reported)  # which refuses what a browser would fetch, and scripts
-    assert runs[0].path.name in page.text
+    assert run.path.name in page.text
     assert all(link[1:] in page.ids and link[0] == "#" for link in page.links)
     assert len(set(page.ids)) == len(page.ids) == len(page.headings)
     assert {"Metrics", "Training", "Model", "Data", "Repeat it"} <= set(page.headings)
@@ -91,12 +91,11 @@ def test_a_page_stands_alone(runs: tuple[Run, Run], reported: str) -> None:
         assert description
 
 
-def test_every_kind_of_picture_is_drawn_or_its_absence_explained(
-    runs: tuple[Run, Run], reported: str
-) -> None:
-    page, model = Page(reported), runs[0].model()
-    test = runs[0].data().test.take(30)
-    known = tfvae.pictures.available(model, test, runs[0].history)
+@pytest.mark.slow
+def test_every_kind_of_picture_is_drawn_or_its_absence_explained(run: Run, tmp_path: Path) -> None:
+    every = HOW | {"kinds": None}
+    page = Page(reporting.report(run, tmp_path / "r.html", **every).read_text(encoding="utf-8"))
+    known = tfvae.pictures.available(run.model(), run.data().test.take(30), run.history)
     shown = {description for description, _ in page.images}
     for kind, obstacle in known.items():
         about = tfvae.pictures.KINDS[kind]
@@ -106,11 +105,16 @@ def test_every_kind_of_picture_is_drawn_or_its_absence_explained(
             assert kind in page.text, kind
 
 
+def test_an_unknown_kind_of_picture(run: Run) -> None:
+    with pytest.raises(ValueError, match="'samples'"):
+        reporting.report(run, kinds=("sample",))
+
+
 @pytest.mark.parametrize(
     ("changes", "tone", "said"),
     [
         ({"status": "running"}, "warning", "Training is running, or was killed after 2 of 2"),
-        ({"status": "failed", "message": "NaN."}, "warning", "Training failed after 2 of 2 epochs. NaN."),
+        ({"status": "failed", "message": "NaN."}, "warning", "failed after 2 of 2 epochs. NaN."),
         ({"history": {}}, "warning", "No epoch was completed"),
         ({"history": {"elbo": [-3.0, float("nan")]}}, "warning", "NaN or infinity in the history"),
         ({"history": {"elbo": [-3.0, -2.0]}}, "note", "cannot show overfitting"),
@@ -132,8 +136,8 @@ def test_every_kind_of_picture_is_drawn_or_its_absence_explained(
         ({"environment": {"git": {"commit": "c", "dirty": True}}}, "note", "Files differed from"),
     ],
 )  # fmt: skip
-def test_findings(runs: tuple[Run, Run], changes: dict[str, Any], tone: str, said: str) -> None:
-    found = list(findings.findings(bare(dataclasses.replace(runs[0], **changes))))
+def test_findings(run: Run, changes: dict[str, Any], tone: str, said: str) -> None:
+    found = list(findings.findings(bare(dataclasses.replace(run, **changes))))
     (finding,) = [each for each in found if said in each.text]
     assert finding.tone == tone
     tones = [each.tone for each in found]
@@ -144,9 +148,9 @@ def test_findings(runs: tuple[Run, Run], changes: dict[str, Any], tone: str, sai
     ("count", "tone", "said"),
     [(0, "warning", "posterior has collapsed"), (2, "note", "2 of 10"), (9, "good", "9 of 10")],
 )
-def test_findings_of_latents(runs: tuple[Run, Run], count: int, tone: str, said: str) -> None:
+def test_findings_of_latents(run: Run, count: int, tone: str, said: str) -> None:
     active = tfvae.evaluate.ActiveUnits((count,), (np.zeros(10),))
-    known = dataclasses.replace(bare(runs[0]), scored=Scored(5, None, active=active))
+    known = dataclasses.replace(bare(run), scored=Scored(5, None, active=active))
     (finding,) = [each for each in findings.findings(known) if said in each.text]
     assert finding.tone == tone
 
@@ -157,23 +161,22 @@ def bare(run: Run) -> facts.Facts:
     return facts.Facts(run, Request(), model, None, "Gone.", None, {}, {}, {}, ([], []), None)
 
 
-def test_a_run_killed_before_its_first_epoch_and_without_its_data(
-    runs: tuple[Run, Run], tmp_path: Path
-) -> None:
-    gone = dataclasses.replace(runs[1].config, data=str(tmp_path / "gone.npz"))
-    run = dataclasses.replace(runs[1], config=gone, history={}, status="running", environment={})
-    page = Page(reporting.report(run, tmp_path / "r.html").read_text(encoding="utf-8"))
+@pytest.mark.slow
+def test_a_run_killed_before_its_first_epoch_and_without_its_data(run: Run, tmp_path: Path) -> None:
+    gone = dataclasses.replace(run.config, data=str(tmp_path / "gone.npz"))
+    killed = dataclasses.replace(run, config=gone, history={}, status="running", environment={})
+    page = Page(reporting.report(killed, tmp_path / "r.html").read_text(encoding="utf-8"))
     assert "The data could not be loaded, so nothing is measured on it." in page.text
     assert "No epoch was completed: the weights are initial ones." in page.text
     assert "The run has no history: no epoch was completed." in page.text
     assert "What it ran on was not recorded." in page.text
     with pytest.raises((OSError, ValueError), match=r"gone\.npz"):  # where it was asked for
-        reporting.report(runs[1], tmp_path / "r2.html", data=str(tmp_path / "gone.npz"))
+        reporting.report(run, tmp_path / "r2.html", data=str(tmp_path / "gone.npz"))
     assert not (tmp_path / "r2.html").exists()
 
 
 def test_a_page_is_written_whole_or_not_at_all(
-    runs: tuple[Run, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = pages.write(reporting.blocks.Page("t", "s"), tmp_path / "r.html")
     before = path.read_bytes()
@@ -190,13 +193,15 @@ def test_a_page_is_written_whole_or_not_at_all(
 
 @pytest.fixture(scope="module")
 def compared(
-    runs: tuple[Run, Run], tmp_path_factory: pytest.TempPathFactory
+    run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[comparison.Comparison, str]:
     out = tmp_path_factory.mktemp("compare") / "c.html"
-    found = reporting.compare(runs, out, **HOW)
+    other = trained(out.parent / "other", epochs=1, seed=3)
+    found = reporting.compare([run, other], out, **HOW)
     return found, out.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_differences_are_paired(compared: tuple[comparison.Comparison, str]) -> None:
     found, text = compared
     page = Page(text)
@@ -219,6 +224,7 @@ def test_differences_are_paired(compared: tuple[comparison.Comparison, str]) -> 
     ]
 
 
+@pytest.mark.slow
 def test_what_differs(compared: tuple[comparison.Comparison, str]) -> None:
     found, text = compared
     differs = found.configurations()
@@ -244,13 +250,13 @@ def judged(name: str, values: dict[str, Any], run: Run, **changes: Any) -> compa
     return comparison.Judged(name, run, ("Bernoulli", "binary"), 1, scored, {})
 
 
-def test_what_is_best(runs: tuple[Run, Run]) -> None:
+def test_what_is_best(run: Run) -> None:
     def of(*each: comparison.Judged) -> comparison.Comparison:
         return comparison.Comparison(each, Request(), "d", "f" * 64, ())
 
-    low = judged("a", {}, runs[0], each=[1.0, 2.0, 3.0])
-    high = judged("b", {}, runs[0], each=[2.0, 3.5, 3.0])
-    without = judged("c", {"log_likelihood": 90.0, "loss": -90.0}, runs[0])
+    low = judged("a", {}, run, each=[1.0, 2.0, 3.0])
+    high = judged("b", {}, run, each=[2.0, 3.5, 3.0])
+    without = judged("c", {"log_likelihood": 90.0, "loss": -90.0}, run)
     found = of(low, high, without)
     # An autoencoder's likelihood, however high, does not make it the best of models with a bound.
     assert (found.criterion, found.reference) == ("log_marginal", high)
@@ -265,8 +271,9 @@ def test_what_is_best(runs: tuple[Run, Run]) -> None:
     assert difference is not None
     assert difference.mean == pytest.approx(-5 / 6)
     assert difference.error == pytest.approx((7 / 36) ** 0.5)
-    assert of(without, judged("d", {"log_likelihood": 91.0}, runs[0])).best("log_likelihood") == 1
+    assert of(without, judged("d", {"log_likelihood": 91.0}, run)).best("log_likelihood") == 1
     assert of(low, low).best("log_marginal") is None  # a tie
+    # Nor is it compared with the likelihood of one that has.
     assert of(low, without).criterion is None
     assert of(low, without).reference is low
     for each in (found, of(low, without), of(without, without)):
@@ -274,8 +281,8 @@ def test_what_is_best(runs: tuple[Run, Run]) -> None:
         Page(markup.render("page.html", page=page))
 
 
-def test_runs_that_cannot_be_compared(runs: tuple[Run, Run]) -> None:
-    one, two = runs
+def test_runs_that_cannot_be_compared(run: Run) -> None:
+    one, two = run, dataclasses.replace(run, path=Path("two"))
 
     def but(**changes: Any) -> Run:
         return dataclasses.replace(two, config=dataclasses.replace(two.config, **changes))
@@ -292,20 +299,20 @@ def test_runs_that_cannot_be_compared(runs: tuple[Run, Run]) -> None:
     comparison.check([one, but(fingerprint="0" * 64)], Request(data="digits"))
 
 
-def test_a_likelihood_of_another_support_is_warned_of(runs: tuple[Run, Run]) -> None:
-    one = judged("a", {}, runs[0])
+def test_a_likelihood_of_another_support_is_warned_of(run: Run) -> None:
+    one = judged("a", {}, run)
     other = dataclasses.replace(one, likelihood=("Normal", "real"))
-    (warning,) = comparison._warnings((one, other), runs[0].data())
+    (warning,) = comparison._warnings((one, other), run.data())
     assert "Bernoulli of binary; Normal of real" in warning
-    assert comparison._warnings((one, one), runs[0].data()) == ()
-    config = dataclasses.replace(runs[0].config, fingerprint="0" * 64)
+    assert comparison._warnings((one, one), run.data()) == ()
+    config = dataclasses.replace(run.config, fingerprint="0" * 64)
     stranger = dataclasses.replace(one, run=dataclasses.replace(one.run, config=config))
-    (warning,) = comparison._warnings((stranger, stranger), runs[0].data())[:1]
+    (warning,) = comparison._warnings((stranger, stranger), run.data())[:1]
     assert "was trained on other data" in warning
 
 
-def test_a_card_says_what_the_run_knows(runs: tuple[Run, Run], tmp_path: Path) -> None:
-    run = dataclasses.replace(runs[0], path=tmp_path)
+def test_a_card_says_what_the_run_knows(run: Run, tmp_path: Path) -> None:
+    run = dataclasses.replace(run, path=tmp_path)
     card = reporting.card(run, license="mit")
     assert card.license == "mit"
     assert isinstance(card.data, dict)
@@ -329,7 +336,7 @@ def test_a_card_says_what_the_run_knows(runs: tuple[Run, Run], tmp_path: Path) -
     assert str(tmp_path) not in repr(found)
 
 
-def test_the_commands(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
     def report(run: Run, out: str | None, **options: Any) -> Path:
@@ -337,17 +344,17 @@ def test_the_commands(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch) ->
         return Path("there.html")
 
     monkeypatch.setattr(reporting, "report", report)
-    line = ["report", str(runs[0].path), "--limit", "7", "--weights", "best", "--out", "x.html"]
+    line = ["report", str(run.path), "--limit", "7", "--weights", "best", "--out", "x.html"]
     result = CliRunner().invoke(cli, line)
     assert result.output == "there.html\n"
     (path, out, options) = asked[0]
-    assert (path, out) == (runs[0].path, "x.html")
+    assert (path, out) == (run.path, "x.html")
     assert (options["limit"], options["weights"], options["samples"]) == (7, "best", 100)
     for line, said in (
         (["report", "nowhere"], "Expected a run folder"),
-        (["compare", str(runs[0].path)], "two runs or more"),
-        (["compare", *map(str, (runs[0].path, runs[0].path))], "twice"),
-        (["report", str(runs[0].path), "--export", "nowhere"], "does not exist"),
+        (["compare", str(run.path)], "two runs or more"),
+        (["compare", *map(str, (run.path, run.path))], "twice"),
+        (["report", str(run.path), "--export", "nowhere"], "does not exist"),
     ):
         monkeypatch.undo()
         result = CliRunner().invoke(cli, line)
@@ -355,6 +362,7 @@ def test_the_commands(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch) ->
         assert said in result.output, line
 
 
+@pytest.mark.slow
 def test_compare_prints(
     compared: tuple[comparison.Comparison, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from the *exported* file, and leaves pictures.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tfvae
-from tfvae import runs
+from tfvae import reporting, runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +113,13 @@ def run(
         f"log p(x) ≥ {evaluation.log_marginal:.1f} ± {evaluation.log_marginal_error:.1f} nats"
     )
     say("Exporting, and verifying the export in a process without tfvae …")
-    published = tfvae.export.export(model, models / "digits")
+    card = dataclasses.replace(
+        reporting.card(finished),
+        intended_use="A demonstration of tfvae; nothing else.",
+        metrics=evaluation._asdict(),
+        measured_on="its test set",
+    )
+    published = tfvae.export.export(model, models / "digits", card=card)
     generator = tfvae.export.load(published)
     say(_verdict(generator))
     pictures = _draw(folder, finished, model, data.test.values(), generator)
@@ -169,6 +176,7 @@ def _closing(finished: runs.Run, published: Path, pictures: tuple[Path, ...]) ->
         "Try next",
         f"  tfvae generate {models} --num 100 --seed 1000 --out more.png",
         f"  tfvae evaluate {folder} --samples 1000",
+        f"  tfvae report {folder} --export {_quoted(published)}",
         f"  tfvae verify {_quoted(published)}",
         "  tfvae train --model iwae --data digits --likelihood ContinuousBernoulli "
         "--latent-dim 6 --out runs/iwae",

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 # Terms that every example has.
 _TERMS = ("log_marginal", "elbo", "log_likelihood", "kl")
-# By which models are ranked: the first that two of them have. A likelihood alone says how well
-# examples are copied, so it ranks only those for which there is no bound.
-_CRITERIA = ("log_marginal", "log_likelihood")
 # Of which there is a best: of a KL there is none.
 _RANKED = ("log_marginal", "elbo", "bits_per_dim")
 _SMALLER = frozenset({"bits_per_dim"})
@@ -114,8 +111,13 @@ class Comparison:
 
     @property
     def criterion(self) -> str | None:
-        """By which figure they are ranked: the bound, where two or more of them have it."""
-        return next((name for name in _CRITERIA if len(self._values(name)) > 1), None)
+        """By which figure they are ranked: the bound, where two or more of them have it.
+
+        A likelihood alone says how well examples are copied: it ranks those of which none has a
+        bound.
+        """
+        names = ("log_marginal",) if self._values("log_marginal") else ("log_likelihood",)
+        return next((name for name in names if len(self._values(name)) > 1), None)
 
     @property
     def reference(self) -> Judged:
@@ -278,13 +280,14 @@ def _judge(name: str, run: Run, test: Any, dataset: Dataset, request: Request) -
     request.say(f"Loading {run.path} …")
     model = run.model(request.weights)
     scored = score(model, test, request)
-    pictures, _ = drawn(model, test, run, dataset, request, only=PICTURES)
+    shown = dataclasses.replace(request, kinds=PICTURES if request.kinds is None else request.kinds)
+    pictures, _ = drawn(model, test, run, dataset, shown)
     likelihood = type(model.likelihood).__name__, str(model.likelihood.support.value)
     return Judged(name, run, likelihood, description.parameters(model), scored, pictures)
 
 
 PICTURES = ("samples", "reconstructions")
-"""The kinds of pictures that stand side by side."""
+"""The kinds of pictures that stand side by side, where no others are asked for."""
 
 
 def _warnings(judged: Sequence[Judged], dataset: Dataset) -> tuple[str, ...]:

@@ -158,7 +158,7 @@ def _lines(curves: dict[str, Any], label: str) -> Figure:
 
 
 def _pictures(found: Comparison) -> Iterator[Section]:
-    for kind in PICTURES:
+    for kind in found.request.kinds or PICTURES:
         shown = [
             Picture(picture.source, f"{each.name}: {picture.title}", picture.width)
             for each in found.judged

@@ -13,6 +13,7 @@ import numpy as np
 
 import tfvae
 from tfvae.export.manifest import Manifest
+from tfvae.pictures import kinds as pictures_of
 from tfvae.reporting.blocks import Picture
 from tfvae.runs import EVALUATION, Run
 
@@ -38,6 +39,7 @@ class Request:
         seed: of everything random.
         data: where the data is now, if it has moved.
         weights: which of the run's.
+        kinds: which pictures, of `tfvae.pictures.KINDS`; all by default.
         progress: show progress, on standard error.
         say: where lines of text go.
     """
@@ -47,6 +49,7 @@ class Request:
     seed: int = 0
     data: str | None = None
     weights: str = "last"
+    kinds: Sequence[str] | None = None
     progress: bool = False
     say: Say = lambda line: None
 
@@ -140,6 +143,9 @@ def gather(run: Run, request: Request, export: str | Path | None = None) -> Fact
     """
     from tfvae.export.publish import resolve
 
+    if request.kinds is not None:
+        for kind in request.kinds:
+            pictures_of.find(kind)
     version = None if export is None else resolve(export)
     manifest = None if version is None else Manifest.read(version)
     request.say(f"Loading {run.path} …")
@@ -192,24 +198,17 @@ def score(model: tfvae.VAE, test: Any, request: Request) -> Scored:
 
 
 def drawn(
-    model: tfvae.VAE,
-    test: Any,
-    run: Run,
-    dataset: Dataset | None,
-    request: Request,
-    only: Sequence[str] | None = None,
+    model: tfvae.VAE, test: Any, run: Run, dataset: Dataset | None, request: Request
 ) -> tuple[dict[str, Picture], dict[str, str]]:
-    """Draw every kind of picture, or those named, of a model; say of the others why not."""
-    from tfvae import pictures
-
+    """Draw every kind of picture that is asked for; say of the others why not."""
     known: dict[str, Any] = {"history": run.history, "seed": request.seed}
     known["classes"] = () if dataset is None else dataset.classes
     found: dict[str, Picture] = {}
     undrawn: dict[str, str] = {}
-    for kind, obstacle in pictures.available(model, test, **known).items():
-        if only is not None and kind not in only:
+    for kind, obstacle in pictures_of.available(model, test, **known).items():
+        if request.kinds is not None and kind not in request.kinds:
             continue
-        about = pictures.KINDS[kind]
+        about = pictures_of.KINDS[kind]
         if obstacle is not None:
             undrawn[kind] = obstacle
         elif about.trains:
@@ -217,7 +216,7 @@ def drawn(
         else:
             request.say(f"Drawing {kind} …")
             try:
-                figure = pictures.draw(kind, model, test, **known)
+                figure = pictures_of.draw(kind, model, test, **known)
                 found[kind] = Picture.of(figure, about.description)
             except _REFUSALS as error:
                 undrawn[kind] = str(error)

@@ -39,8 +39,8 @@ def report(
         export: an export of it: a version folder, or a model folder for its newest version.
         **options: ``samples``, importance samples of each example; ``limit``, only the first test
             examples; ``seed``; ``data``, where the data is now; ``weights``, as of
-            :meth:`tfvae.runs.Run.model`; ``progress``, whether to show it; ``say``, where lines
-            of text go.
+            :meth:`tfvae.runs.Run.model`; ``kinds``, which pictures of `tfvae.pictures.KINDS`;
+            ``progress``, whether to show it; ``say``, where lines of text go.
 
     Returns:
         The file.
