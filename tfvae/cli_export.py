@@ -74,7 +74,6 @@ def export(
     It becomes the next version in a model folder, or nothing is published. Its model card says
     what the run knows, with the figures of the last `tfvae evaluate`.
     """
-    from tfvae import reporting
     from tfvae.export.manifest import Manifest
     from tfvae.export.publish import check_target as check_models_folder
     from tfvae.export.verification import worst
