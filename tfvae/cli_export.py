@@ -88,7 +88,9 @@ def export(
         settings["processing"] = tfvae.export.Processing("uint8")
     if samples is not None:
         settings["samples"] = samples
-    settings["card"] = reporting.card(loaded, weights, license=licence, intended_use=intended_use)
+    settings["card"] = tfvae.reporting.card(
+        loaded, weights, license=licence, intended_use=intended_use
+    )
     if calibrate:
         data = loaded.data()
         settings["calibration"] = data.validation or data.test
