@@ -15,8 +15,8 @@ import tfvae
 # see each other; a room of its own package is a floor's neighbour only if it stands lower in this
 # list.
 FLOORS = [
-    ["metrics", "text"],
-    ["drawing", "random", "sequences", "sources"],
+    ["markup", "metrics", "shapes", "text"],
+    ["description", "drawing", "random", "sequences", "sources"],
     ["examples", "images", "layers", "plots", "probe_fits"],
     ["records", "priors", "trace", "networks", "adapters"],
     ["data", "objectives"],
@@ -31,19 +31,23 @@ FLOORS = [
     ["features", "ais", "calibration", "divergence", "reconstruction", "surgery", "usage"],
     ["diagnosis", "feature_spaces"],
     ["samples"],
-    ["evaluate", "expost", "export", "gradients", "probes"],
-    ["zoo", "charts", "measures", "pictures"],
+    ["evaluate", "expost", "export", "gradients", "probes", "disentanglement"],
+    ["zoo", "charts", "measures", "pictures", "explorer"],
+    ["reporting"],
     ["files", "startup", "devices", "tf_config", "options", "optimizers", "progress"],
-    ["run_config", "cluster", "tensorboard", "convert_sources"],
+    ["run_config", "cluster", "tensorboard", "snapshots", "convert_sources"],
     ["recorder", "convert"],
     ["run_setup"],
     ["runs"],
     ["quickstart", "cli_support", "trials"],
-    ["cli_export", "cli_evaluate", "cli_serving", "cli_data", "cli_probe", "sweep"],
+    [
+        "cli_export", "cli_evaluate", "cli_serving", "cli_data", "cli_probe", "cli_disentangle",
+        "cli_explore", "cli_plot", "cli_report", "sweep",
+    ],
     ["cli_sweep", "estimator_study", "latent_study"],
     ["cli_study", "cli_train"],
     ["cli"],
-]
+]  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # `vae.export(...)` and `vae.fit_prior(...)` are short for what stands above, and say so there;
 # `load_model` loads models of any family.
