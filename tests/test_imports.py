@@ -33,12 +33,12 @@ FLOORS = [
     ["samples"],
     ["evaluate", "expost", "export", "gradients", "probes", "disentanglement"],
     ["zoo", "charts", "measures", "pictures", "explorer"],
-    ["reporting"],
     ["files", "startup", "devices", "tf_config", "options", "optimizers", "progress"],
     ["run_config", "cluster", "tensorboard", "snapshots", "convert_sources"],
     ["recorder", "convert"],
     ["run_setup"],
     ["runs"],
+    ["reporting"],
     ["quickstart", "cli_support", "trials"],
     [
         "cli_export", "cli_evaluate", "cli_serving", "cli_data", "cli_probe", "cli_disentangle",

@@ -128,8 +128,8 @@ def of_arrays(source: str | os.PathLike[str]) -> tuple[Layout, dict[str, Source]
     labels = [part.y for part in parts.values() if part.y is not None]
     shape = found["train"].x.shape[1:]
     layout = _layout(name, shape, dtype, labels, scale=data.known_scale(source))
-    words = {key: data.words(raw, key) for key in ("vocabulary", "factors")}
-    return dataclasses.replace(layout, **words), parts
+    words, factors = (data.words(raw, key) for key in ("vocabulary", "factors"))
+    return dataclasses.replace(layout, vocabulary=words, factors=factors), parts
 
 
 def _of_shapes(asked: Request) -> tuple[Layout, dict[str, Source]]:
