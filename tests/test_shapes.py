@@ -295,9 +295,12 @@ def test_names_that_are_not_understood(name: str, said: str) -> None:
     assert shapes.parse("shapes:color=no, size = 16").shapes == Shapes(16, colour=False)
 
 
-def test_a_conditional_model_says_what_it_cannot_do_with_factors() -> None:
+@pytest.mark.parametrize("model", ["cvae", "semi_supervised_vae"])
+def test_models_of_classes_say_that_factors_are_several(model: str) -> None:
     data = load("shapes:train=20,test=10,size=16,colour=no")
-    model = tfvae.zoo.cvae((16, 16, 1), 2, classes=4, hidden=(4,), likelihood="ContinuousBernoulli")
-    model.compile("adam")
+    vae = getattr(tfvae.zoo, model)(
+        (16, 16, 1), 2, classes=16, hidden=(4,), likelihood="ContinuousBernoulli"
+    )
+    vae.compile("adam")
     with pytest.raises(ValueError, match=r"shape \(20, 5\). Of ground-truth factors pass one"):
-        model.fit(data.train, verbose=0)
+        vae.fit(data.train, verbose=0)

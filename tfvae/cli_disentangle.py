@@ -145,7 +145,7 @@ def _print(run: Run, found: Disentanglement) -> None:
 
     table = Table(
         title=f"{run.config.model} after {run.epochs} epochs: {found.latents} latents, "
-        f"{len(found.factors)} factors ({', '.join(found.factors)})",
+        f"{len(found.factors)} factors",
         title_justify="left",
     )
     table.add_column("")
@@ -153,6 +153,7 @@ def _print(run: Run, found: Disentanglement) -> None:
     table.add_column("chance", justify="right")
     table.add_column("", style="dim")
     chance = f"{1 / len(found.factors):.3f}"
+    voters = 0 if found.factor_vae is None else len(found.factor_vae.active)
     for name, score in found.scores.items():
         least, meaning = {
             "mig": ("0", "one latent alone tells a factor"),
@@ -160,7 +161,10 @@ def _print(run: Run, found: Disentanglement) -> None:
             "dci_disentanglement": ("0", f"a latent matters to one factor ({found.importance})"),
             "dci_completeness": ("0", "a factor needs one latent"),
             "dci_informativeness": ("", "factors are predicted from all latents"),
-            "factor_vae": (chance, "the steadiest latent tells which factor is fixed"),
+            "factor_vae": (
+                chance,
+                f"the steadiest of {voters} active latents tells which factor is fixed",
+            ),
             "beta_vae": (chance, "differences tell which factor is shared"),
             "modularity": ("", "a latent tells of one factor"),
             "explicitness": ("0.5", "factors are read off by a linear map"),

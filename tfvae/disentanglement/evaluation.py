@@ -28,7 +28,7 @@ from tfvae.disentanglement.importances import DCI, Importance, check_importance,
 from tfvae.disentanglement.mutual import Gap, Modularity, mig, modularity
 from tfvae.disentanglement.predictability import sap
 from tfvae.disentanglement.sampling import Fresh, Pool, Sampler
-from tfvae.disentanglement.votes import Votes, factor_vae_score
+from tfvae.disentanglement.votes import DEAD, Votes, factor_vae_score
 from tfvae.model import VAE
 from tfvae.shapes import Shapes
 
@@ -114,6 +114,7 @@ def evaluate(
     examples: int = 10_000,
     importance: Importance = "boosted_trees",
     fresh: bool = False,
+    threshold: float = DEAD,
     binarize: Binarize = "none",
     seed: int = 0,
     progress: Tell | None = None,
@@ -136,6 +137,8 @@ def evaluate(
             ``"random_forest"`` or ``"lasso"``; see :func:`dci`.
         fresh: with shapes, have images made and encoded for each draw of the FactorVAE and β-VAE
             scores: 2.9 million of them.
+        threshold: of the FactorVAE score, the standard deviation below which a latent has no vote;
+            the default is for priors of variance 1.
         binarize: what the model sees of shapes' values; Examples say it themselves.
         seed: of examples, splits and draws.
         progress: called with what is being done, how many steps of it are done, and of how many.
@@ -194,11 +197,12 @@ def evaluate(
         if name in ("sap", "explicitness"):
             fitted: Any = {"sap": sap, "explicitness": explicitness}[name]
             return fitted(*seen, tests, seed=seed, progress=report)
-        drawn: Any = {"factor_vae": factor_vae_score, "beta_vae": beta_vae_score}[name]
         samplers: tuple[Sampler, ...] = (
             (Fresh(varied.images, encode, varied.sizes),) if fresh else (Pool(*seen), Pool(*tests))
         )
-        return drawn(*samplers, seed=seed, progress=report)
+        if name == "beta_vae":
+            return beta_vae_score(*samplers, seed=seed, progress=report)
+        return factor_vae_score(*samplers, threshold=threshold, seed=seed, progress=report)
 
     return Disentanglement(
         factors=tuple(names) or tuple(f"factor {k}" for k in range(columns.shape[1])),

@@ -99,10 +99,14 @@ def dci(
     report = reported(progress, count)
     found = []
     # Trees grow outside of Python's lock.
-    with quiet(), ThreadPoolExecutor(min(count, os.cpu_count() or 1)) as pool:
-        for result in pool.map(lambda k: fit(both, k, state(seed)), range(count)):
-            found.append(result)
-            report()
+    pool = ThreadPoolExecutor(min(count, os.cpu_count() or 1))
+    with quiet():
+        try:
+            for result in pool.map(lambda k: fit(both, k, state(seed)), range(count)):
+                found.append(result)
+                report()
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C waits for those that grow, not for all
     columns, train, tested = zip(*found, strict=True)
     return of_importance(np.stack(columns, axis=1), float(np.mean(tested)), float(np.mean(train)))
 

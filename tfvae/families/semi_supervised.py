@@ -176,7 +176,7 @@ class SemiSupervisedVAE(VAE):
         """Refuse labels that are neither classes nor missing."""
         y = labels(examples)
         if y is not None:
-            self.check_labels(y[y != UNLABELLED])
+            self.check_labels(np.where(y == UNLABELLED, 0, y))
 
     def check_examples(self, examples: Examples | Records) -> None:
         """Refuse a training set without labels, and count them."""
