@@ -68,9 +68,16 @@ class _Metrics(support.ParamType):
     help="The model of DCI. Boosted trees, as in disentanglement_lib, take minutes.",
 )
 @click.option(
+    "--votes",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Batches that the FactorVAE and β-VAE scores are fitted to; half as many test them.",
+)
+@click.option(
     "--fresh",
     is_flag=True,
-    help="With shapes, make new images for each draw of the FactorVAE and β-VAE scores: millions.",
+    help="With shapes, make new images for each of these batches: 64 and 128 for either.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @support.weights
@@ -81,6 +88,7 @@ def disentangle(
     data: str | None,
     examples: int,
     importance: str,
+    votes: int,
     fresh: bool,
     seed: int,
     weights: str,
@@ -121,6 +129,7 @@ def disentangle(
             metrics=metrics,
             examples=examples,
             importance=importance,  # type: ignore[arg-type]
+            votes=votes,
             fresh=fresh,
             binarize=loaded.config.binarize,  # type: ignore[arg-type]
             seed=seed,

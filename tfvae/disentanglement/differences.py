@@ -9,7 +9,7 @@ import numpy as np
 from tfvae.disentanglement.checking import Floats, Integers
 from tfvae.disentanglement.fits import Report, generator, quiet, reported, state
 from tfvae.disentanglement.sampling import Sampler
-from tfvae.disentanglement.votes import check_draws
+from tfvae.disentanglement.votes import BATCH, check_draws
 
 _BLOCK = 250
 
@@ -31,7 +31,7 @@ def beta_vae_score(
     sampler: Sampler,
     test: Sampler | None = None,
     *,
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     train: int = 10_000,
     tests: int = 5_000,
     seed: int = 0,
@@ -74,7 +74,7 @@ def beta_vae_score(
     """
     from sklearn.linear_model import LogisticRegression
 
-    check_draws(batch_size, train, tests)
+    check_draws(batch_size, train=train, tests=tests)
     report = reported(progress, -(-train // _BLOCK) + -(-tests // _BLOCK))
 
     def points(each: Sampler, number: int, stream: int) -> tuple[Floats, Integers]:

@@ -28,7 +28,7 @@ from tfvae.disentanglement.importances import DCI, Importance, check_importance,
 from tfvae.disentanglement.mutual import Gap, Modularity, mig, modularity
 from tfvae.disentanglement.predictability import sap
 from tfvae.disentanglement.sampling import Fresh, Pool, Sampler
-from tfvae.disentanglement.votes import DEAD, Votes, factor_vae_score
+from tfvae.disentanglement.votes import BATCH, DEAD, Votes, check_draws, factor_vae_score
 from tfvae.model import VAE
 from tfvae.shapes import Shapes
 
@@ -113,6 +113,7 @@ def evaluate(
     names: Sequence[str] = (),
     examples: int = 10_000,
     importance: Importance = "boosted_trees",
+    votes: int = 10_000,
     fresh: bool = False,
     threshold: float = DEAD,
     binarize: Binarize = "none",
@@ -135,8 +136,9 @@ def evaluate(
         examples: at most so many are fitted to, and half as many tested with.
         importance: the model of DCI: ``"boosted_trees"``, which takes minutes,
             ``"random_forest"`` or ``"lasso"``; see :func:`dci`.
+        votes: batches that the FactorVAE and β-VAE scores are fitted to; half as many test them.
         fresh: with shapes, have images made and encoded for each draw of the FactorVAE and β-VAE
-            scores: 2.9 million of them.
+            scores: 192 for each of `votes` and of those that test, 2.9 million by default.
         threshold: of the FactorVAE score, the standard deviation below which a latent has no vote;
             the default is for priors of variance 1.
         binarize: what the model sees of shapes' values; Examples say it themselves.
@@ -164,6 +166,7 @@ def evaluate(
         disentangled representations, arXiv:1811.12359.
     """
     _check(vae, metrics, importance, examples)
+    check_draws(BATCH, votes=votes)
     tell = progress or (lambda what, done, total: None)
     encode = Encoder(vae, binarize, seed)
     alone = not {"dci", "factor_vae", "beta_vae", "modularity"}.intersection(metrics)
@@ -200,9 +203,10 @@ def evaluate(
         samplers: tuple[Sampler, ...] = (
             (Fresh(varied.images, encode, varied.sizes),) if fresh else (Pool(*seen), Pool(*tests))
         )
+        drawn: dict[str, Any] = {"train": votes, "tests": max(1, votes // 2), "seed": seed}
         if name == "beta_vae":
-            return beta_vae_score(*samplers, seed=seed, progress=report)
-        return factor_vae_score(*samplers, threshold=threshold, seed=seed, progress=report)
+            return beta_vae_score(*samplers, **drawn, progress=report)
+        return factor_vae_score(*samplers, **drawn, threshold=threshold, progress=report)
 
     return Disentanglement(
         factors=tuple(names) or tuple(f"factor {k}" for k in range(columns.shape[1])),

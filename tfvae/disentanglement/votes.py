@@ -10,6 +10,8 @@ from tfvae.disentanglement.checking import Integers
 from tfvae.disentanglement.fits import Report, generator, reported
 from tfvae.disentanglement.sampling import Sampler
 
+BATCH = 64
+"""Examples in a batch, as in disentanglement_lib and in the papers."""
 DEAD = 0.05
 """Standard deviation below which a latent is left out, as in disentanglement_lib."""
 _BLOCK = 250
@@ -37,7 +39,7 @@ def factor_vae_score(
     sampler: Sampler,
     test: Sampler | None = None,
     *,
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     train: int = 10_000,
     tests: int = 5_000,
     deviations: int = 10_000,
@@ -82,7 +84,7 @@ def factor_vae_score(
     References:
         Kim and Mnih (2018), Disentangling by factorising, arXiv:1802.05983, section 4.
     """
-    check_draws(batch_size, train, tests)
+    check_draws(batch_size, train=train, tests=tests)
     if not threshold >= 0:
         raise ValueError(f"Expected `threshold` of at least 0. Received: threshold={threshold}.")
     if deviations < 2:
@@ -115,13 +117,14 @@ def _share(votes: Integers, majority: Integers) -> float:
     return float(votes[np.arange(len(votes)), majority].sum() / votes.sum())
 
 
-def check_draws(batch_size: int, train: int, tests: int) -> None:
-    """Refuse numbers that nothing can be drawn of."""
-    for name, value, least in (
-        ("batch_size", batch_size, 2),
-        ("train", train, 1),
-        ("tests", tests, 1),
-    ):
+def check_draws(batch_size: int, **counts: int) -> None:
+    """Refuse a batch of one, which has no variance, and numbers that nothing can be drawn of.
+
+    Raises:
+        ValueError: for such.
+    """
+    for name, value in {"batch_size": batch_size, **counts}.items():
+        least = 2 if name == "batch_size" else 1
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(
                 f"Expected `{name}` to be a whole number from {least} on. Received: "
