@@ -19,8 +19,8 @@ from click.testing import CliRunner
 from scipy import stats
 
 import tfvae
+from tfvae import cli_disentangle, runs
 from tfvae import disentanglement as d
-from tfvae import runs
 from tfvae.cli import cli
 from tfvae.data import Examples
 from tfvae.disentanglement import importances, mutual
@@ -570,6 +570,11 @@ def test_the_command_scores_a_run(run: runs.Run) -> None:
     table = CliRunner().invoke(cli, [*line[:2], "--metrics", "mig", "--examples", "300"]).output
     assert "one latent alone tells a factor" in table
     assert "rotation" in table
+
+
+def test_the_command_knows_all_metrics() -> None:
+    assert cli_disentangle.METRICS == d.METRICS
+    assert cli_disentangle.IMPORTANCES == d.IMPORTANCES
 
 
 def test_records_bring_their_factors(run: runs.Run, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import click
 from tfvae import cli_support as support
 from tfvae.recorder import DISENTANGLEMENT
 from tfvae.runs import Run, RunError
-from tfvae.sources import requested
 
 if TYPE_CHECKING:
     from tfvae.disentanglement import Disentanglement
@@ -100,6 +99,8 @@ def disentangle(
     means of q(z|x). Of a run on shapes, new ones are made. Writes disentanglement.json into the
     run folder.
     """
+    from tfvae.sources import requested
+
     loaded = Run.load(run)
     asked = requested(loaded.config.data if data is None else data)
     if asked is not None:

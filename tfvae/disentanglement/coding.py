@@ -22,7 +22,7 @@ Tell = Callable[[str, int, int], object]
 
 _HELD_OUT = 3
 """One of so many examples is a test."""
-_ROWS = 1 << 12
+_ROWS = 1 << 11
 """Images that are made and encoded at once."""
 
 

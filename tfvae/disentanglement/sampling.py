@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tfvae.disentanglement.checking import Floats, Integers, checked, checked_codes, several
 
-_ROWS = 1 << 14
+_ROWS = 1 << 11
 """Images that are made and encoded at once."""
 
 

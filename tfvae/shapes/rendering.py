@@ -45,8 +45,9 @@ class Shapes:
     Factors are independent and uniform. All shapes of one scale have the same area, and x and y
     are those of the centroid, so that no factor tells of another. Rotation covers a quarter turn,
     in which none of the shapes repeats itself: two different rows of factors are two different
-    images, with the default numbers of values at any size. Edges are antialiased: a pixel whose middle is at the signed distance d from an edge,
-    in pixels and positive outside, has the coverage
+    images, with the default numbers of values at any size. Edges are antialiased: a pixel whose
+    middle is at the signed distance d from an edge, in pixels and positive outside, has the
+    coverage
 
     .. math:: \min(1, \max(0, \tfrac{1}{2} - d))
 
