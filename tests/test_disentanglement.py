@@ -250,6 +250,18 @@ def test_trees_of_codes_that_are_the_factors(importance: Any) -> None:
     assert dead.disentanglement == dead.completeness == 0
 
 
+def test_a_single_latent_is_held_against_one_that_tells_nothing() -> None:
+    factors = grid(2, 4)
+    codes = factors[:, :1] * 2.0
+    assert d.mig(codes, factors).per_factor == pytest.approx([1, 0], abs=1e-12)
+    # Nothing: the commonest of two values, each of which is half of the grid.
+    assert d.sap(codes, factors, (codes, factors)).per_factor[0] == pytest.approx(0.5)
+    one = d.dci(np.tile(codes, (5, 1)), np.tile(factors, (5, 1)), importance="lasso")
+    # Of one latent and two factors, told wholly and not at all.
+    assert one.completeness == pytest.approx(1)
+    assert d.factor_vae_score(d.Pool(codes, factors), train=50, tests=50).active == (0,)
+
+
 # The scores of samplers
 
 
