@@ -56,9 +56,6 @@ def describe(export: LoadedExport, image_shape: Sequence[int] | None = None) -> 
     )
     condition = _condition(records, export.manifest.classes)
     latents = study(export, latent, None if condition is None else condition["initial"])
-    levels = [spec.shape[1:] for spec in first.inputs if spec.name == "temperature"]
-    if "generate" in records:
-        levels = [s.shape[1:] for s in records["generate"].inputs if s.name == "temperature"]
     manifest = export.manifest
     folder = export.path.absolute()
     # A version folder lies in the folder of its model, whose name says more than the network's.
@@ -78,7 +75,7 @@ def describe(export: LoadedExport, image_shape: Sequence[int] | None = None) -> 
         "image": image,
         "latents": _latents(latent, latents, export),
         "condition": condition,
-        "levels": levels[0][0] if levels and levels[0] else 0,
+        "levels": _levels(records.get("generate")),
         "endpoints": {name: _endpoint(record) for name, record in records.items()},
         "absent": {name: text for name, text in _ABSENT.items() if name not in records},
     }
@@ -185,6 +182,13 @@ def _condition(records: dict[str, EndpointRecord], classes: Sequence[str]) -> di
     size = spec.row_size
     initial = [0] * size if spec.shape[1:] else 0
     return {"kind": "numbers", "size": size, "whole": bool(whole), "initial": initial}
+
+
+def _levels(generate: EndpointRecord | None) -> int:
+    """Return how many temperatures there are beside the one of a model without levels."""
+    inputs = generate.inputs if generate else ()
+    shapes = [spec.shape[1:] for spec in inputs if spec.name == "temperature"]
+    return next((shape[0] or 0 for shape in shapes if shape), 0)
 
 
 def _endpoint(record: EndpointRecord) -> dict[str, Any]:

@@ -107,7 +107,9 @@ def build(
             content = asset.read_bytes()
             if asset.name == "index.html":
                 content = content.replace(b"@POLICY@", POLICY.encode())
-            files[asset.name] = Asset.of(content)
+            # Its licence travels with what it is of.
+            place = f"runtime/{asset.name}" if asset.name == "LICENSE.txt" else asset.name
+            files[place] = Asset.of(content)
     for name, each in description["endpoints"].items():
         files[each["file"]] = graphs[name]
     for name, source in found.items():

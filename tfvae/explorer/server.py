@@ -55,7 +55,9 @@ class Server(http.server.ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """The address of the page."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        everywhere = self.host in ("0.0.0.0", "::")
+        host = socket.gethostname() if everywhere else self.host
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.server_port}/"
 
     @property

@@ -67,9 +67,10 @@ export class Engine {
       const data = new ARRAYS[dtype](rows * size);
       const from = given[key] ?? [value ?? 0];
       const wide = dtype === "int64";
+      const whole = !dtype.startsWith("float");
       for (let i = 0; i < data.length; i++) {
         const each = from[i % from.length];
-        data[i] = wide ? BigInt(each) : Number(each);
+        data[i] = wide ? BigInt(each) : whole ? Math.round(each) : each;
       }
       feeds[key] = { type: dtype, dims: [rows, ...shape], data };
     }

@@ -38,8 +38,17 @@ class Explorer extends EventTarget {
     this.ms = 0;
     this.rowMs = 0; // what a picture costs, about
     this.fails = (error) => this.dispatchEvent(new CustomEvent("problem", { detail: error }));
-    this.draw = latest(() => this.#draw().catch(this.fails));
-    this.decode = latest(() => this.#decode().catch(this.fails));
+    this.wanted = "draw"; // of the two, what was asked for last
+    this.asked = {
+      draw: latest(() => this.#draw().catch(this.fails)),
+      decode: latest(() => this.#decode().catch(this.fails)),
+    };
+  }
+
+  /** Show what the seed draws. */
+  draw() {
+    this.wanted = "draw";
+    this.asked.draw();
   }
 
   /** Return what `generate` makes of seeds, by the settings of the page. */
@@ -69,11 +78,12 @@ class Explorer extends EventTarget {
     this.state.z = sphere ? onSphere(z, sphere) : z;
     this.state.source = source;
     this.state.name = name;
+    this.wanted = "decode";
     this.changed();
-    this.decode();
+    this.asked.decode();
   }
 
-  /** Show what a seed draws. */
+  /** Show what another seed draws. */
   seed(seed) {
     this.state.seed = seed;
     this.draw();
@@ -83,7 +93,7 @@ class Explorer extends EventTarget {
   refresh() {
     this.changed("settings");
     if (this.state.source === "seed") this.draw();
-    else this.decode();
+    else this.asked.decode();
   }
 
   changed(kind = "latents") {
@@ -93,6 +103,7 @@ class Explorer extends EventTarget {
   async #draw() {
     const { seed } = this.state;
     const drawn = await this.generate([seed]);
+    if (this.wanted !== "draw") return; // latents were moved meanwhile
     this.drawn = { mean: drawn.mean[0], sample: drawn.sample[0] };
     this.state.z = Float32Array.from(drawn[this.latents.name][0]);
     this.state.source = "seed";
@@ -104,7 +115,7 @@ class Explorer extends EventTarget {
 
   async #decode() {
     const { mean, ms } = await this.means([this.state.z]);
-    if (this.state.source === "seed") return; // a draw came in between
+    if (this.wanted !== "decode") return;
     this.drawn = { mean: mean[0] };
     this.ms = ms;
     this.show();

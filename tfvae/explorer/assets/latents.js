@@ -33,7 +33,7 @@ export function sliders(explorer) {
   const rows = new Map();
   const list = $("sliders");
   const activity = latents.activity;
-  const most = activity ? Math.max(...activity, 1e-9) : 1;
+  const most = activity?.reduce((best, value) => Math.max(best, value), 1e-9);
   if (activity) {
     $("measure").textContent = `Most active first. Bars: ${latents.measure}.`;
   } else {

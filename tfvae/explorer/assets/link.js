@@ -58,7 +58,8 @@ export function read(hash, { size, levels, condition }) {
     state.condition = Array.isArray(condition.initial) ? c : c[0];
   }
   const axes = numbers("axes");
-  if (axes.length === 2 && axes.every((i) => Number.isInteger(i) && i >= 0 && i < size)) {
+  const inside = axes.every((i) => Number.isInteger(i) && i >= 0 && i < size);
+  if (axes.length === 2 && inside && axes[0] !== axes[1]) {
     state.axes = axes;
   }
   const z = parts.has("z") ? unpackLatents(parts.get("z"), size) : null;
