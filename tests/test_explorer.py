@@ -392,6 +392,9 @@ def test_a_port_in_use_is_named(painter: Path, modules: Path) -> None:
         tfvae.explorer.serve(page, port=70000)
     with pytest.raises(OSError, match="Expected `host`"):
         tfvae.explorer.serve(page, "no such host", port=0)
+    with tfvae.explorer.serve(page, "0.0.0.0", port=0) as server:
+        assert not server.loopback
+        assert server.url == f"http://{socket.gethostname()}:{server.server_port}/"
     with tfvae.explorer.serve(page, "localhost", port=0) as server:
         assert server.loopback
         assert server.url == f"http://localhost:{server.server_port}/"

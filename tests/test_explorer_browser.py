@@ -10,10 +10,14 @@ import base64
 import contextlib
 import io
 import json
+import re
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -546,6 +550,72 @@ def test_without_seeds_the_reason_is_there(browser: Browser, tmp_path: Path) -> 
         browser.changed(lambda: browser.find("#file").send_keys(str(file)))
         np.testing.assert_array_equal(browser.pixels(), levels(x))
         assert browser.problems() == []
+
+
+def test_without_decode_there_are_seeds_alone(
+    browser: Browser, painter: LoadedExport, tmp_path: Path
+) -> None:
+    folder = tmp_path / "seeds" / "1"
+    shutil.copytree(painter.path, folder)
+    document = json.loads((folder / "manifest.json").read_text())
+    document["endpoints"] = [row for row in document["endpoints"] if row["name"] == "generate"]
+    (folder / "manifest.json").write_text(json.dumps(document))
+    with served(tfvae.export.load(folder)) as url:
+        browser.open(f"{url}#seed=2&c=1")
+        assert "no endpoint “decode”" in browser.find("#latents .absent").text
+        for name in ("traverse", "plane", "between", "drop"):
+            assert not browser.find(f"#{name}").is_displayed()
+        assert_shows(browser, painter.generate([2], condition=1)["mean"][0])
+        assert browser.problems() == []
+
+
+def test_one_latent_has_no_plane(browser: Browser, tmp_path: Path) -> None:
+    with served(tfvae.export.load(handmade.encoder(tmp_path / "one" / "1", (1, 1)))) as url:
+        browser.open(url)
+        assert not browser.find("#plane").is_displayed()
+        browser.changed(lambda: browser.value("z0", 0.4))
+        assert browser.pixels().ravel().tolist() == [102] * 3
+        browser.until("location.hash.includes('from=edited')")
+        assert browser.problems() == []
+
+
+def test_fingers_move_the_plane(browser: Browser, digits: LoadedExport) -> None:
+    with served(digits) as url:
+        browser.open(url, phone=True)
+        x, y = tfvae.explorer.build(digits.path).description["latents"]["order"][:2]
+        left, top, width, height = browser.run(
+            "const p = document.getElementById('pad'); p.scrollIntoView({block: 'end'});"
+            "const b = p.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]"
+        )
+
+        def touch(kind: str, *at: float) -> None:
+            points = [{"x": left + at[0] * width, "y": top + at[1] * height}] if at else []
+            browser.ask("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+        browser.changed(lambda: touch("touchStart", 0.25, 0.5))
+        browser.changed(lambda: touch("touchMove", 0.75, 0.25))
+        touch("touchEnd")
+        z = browser.z(6)
+        np.testing.assert_allclose(z[[x, y]], [1.5, 1.5], atol=12 / width)
+        assert_shows(browser, digits.decode(z[None])["mean"][0])
+        assert browser.problems() == []
+
+
+def test_ctrl_c_ends_it(digits: LoadedExport) -> None:
+    installed_runtime()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfvae", "explore", str(digits.path), "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        url = re.search(r"http://\S+/", process.stdout.readline())
+        assert url is not None
+        with urllib.request.urlopen(f"{url[0]}explorer.json", timeout=10) as response:
+            assert json.load(response)["model"]["name"] == "digits"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
 
 
 def test_any_web_server_can_serve_it(

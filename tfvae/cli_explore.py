@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 import tfvae
@@ -72,7 +74,8 @@ def explore(
         written = tfvae.explorer.write(
             export, out, version, runtime=runtime, image_shape=image_shape
         )
-        click.echo(f"Wrote {written}. Look at it with: python -m http.server -d {written}")
+        look = f"python -m http.server -d {shlex.quote(str(written))}"
+        click.echo(f"Wrote {written}. Look at it with: {look}")
         return
     page = tfvae.explorer.build(export, version, runtime=runtime, image_shape=image_shape)
     with tfvae.explorer.serve(page, host, port) as server:
