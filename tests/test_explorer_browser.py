@@ -436,7 +436,8 @@ def test_a_link_shows_the_same_picture(page: Browser, digits: LoadedExport) -> N
     page.changed(lambda: page.value("t0", 0.7))
     page.changed(lambda: page.value("seed", -12, "change"))
     page.changed(lambda: page.value("z1", 1.125))
-    page.until("location.hash.includes('from=edited')")
+    # The address follows a moment later, and had another state of the latents before.
+    page.until("/seed=-12&.*from=edited/.test(location.hash)")
     link, shown, z = page.driver.current_url, page.pixels(), page.z(6)
     page.open(link)
     np.testing.assert_array_equal(page.pixels(), shown)
@@ -489,6 +490,15 @@ def test_it_fits_a_phone(browser: Browser, export: str, request: pytest.FixtureR
                     "return [b.top, b.bottom]"
                 )
                 assert 0 <= top < bottom <= height / 2
+                covered = browser.run(
+                    "const stage = document.getElementById('stage');"
+                    "const all = '.panel :is(button, select, input, #pad)';"
+                    "return [...document.querySelectorAll(all)]"
+                    ".filter(e => e.offsetParent && !e.matches('[type=file], [type=radio]'))"
+                    ".filter(e => { e.focus(); return e.getBoundingClientRect().top <"
+                    " stage.getBoundingClientRect().bottom - 1; }).map(e => e.outerHTML)"
+                )
+                assert covered == []
             small = browser.run(
                 "return [...document.querySelectorAll('button, select, input, label.check, #drop')]"
                 ".filter(e => e.offsetParent && !e.matches('[type=radio], [type=file], "

@@ -270,5 +270,5 @@ async function start() {
 
 start().catch((error) => {
   document.body.dataset.state = "failed";
-  problem(error);
+  problem(new Error(`This page could not be started. ${error.message ?? error}`));
 });
