@@ -62,7 +62,11 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> LoadedExport:
     with pytest.MonkeyPatch.context() as patch:
         unexamined = contextlib.nullcontext(lambda folders: [() for _ in folders])
         patch.setattr(verification, "strangers", lambda: unexamined)
-        path = tfvae.export.export(vae, tmp_path_factory.mktemp("explorer") / "digits")
+        path = tfvae.export.export(
+            vae,
+            tmp_path_factory.mktemp("explorer") / "digits",
+            endpoints=("decode", "generate", "encode"),
+        )
     return tfvae.export.load(path)
 
 
