@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -458,3 +460,33 @@ def test_an_autoencoder_shows_how_its_codes_vary(digits: Any) -> None:
     variances = tfvae.features.codes(vae, digits).var(axis=0, ddof=1)
     np.testing.assert_allclose(heights, np.sort(variances)[::-1], rtol=1e-4)
     assert figure.axes[0].get_ylabel() == "variance of E[z|x]"
+
+
+def test_umap_is_asked_for_by_name(plane: Any, digits: Any, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ImportError, match="pip install umap-learn"):
+        pictures.draw("scatter", plane, digits, method="umap")
+    with pytest.raises(ValueError, match=r"Received: method='tsne'"):
+        pictures.draw("scatter", plane, digits, method="tsne")
+
+    class Upside:
+        def __init__(self, **options: Any) -> None:
+            assert options == {"random_state": 3, "n_jobs": 1}
+
+        def fit_transform(self, codes: Any) -> Any:
+            return -codes
+
+    monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=Upside))
+    figure = pictures.draw("scatter", plane, digits.x, method="umap", seed=3)
+    (group,) = figure.axes[0].collections
+    wanted = -tfvae.features.codes(plane, digits.x)
+    np.testing.assert_allclose(group.get_offsets(), wanted, rtol=0, atol=1e-6)
+    assert figure.axes[0].get_xlabel() == "UMAP 1"
+
+
+def test_codes_that_no_kl_holds_to_the_prior_are_looked_for_where_they_are(digits: Any) -> None:
+    vae = tfvae.zoo.autoencoder((8, 8, 1), 2, hidden=(8,), likelihood="ContinuousBernoulli")
+    found = pictures.positions.positions(pictures.Subject.of(vae, digits), [0.1, 0.9])
+    codes = tfvae.features.codes(vae, digits)
+    np.testing.assert_allclose(found.z, np.quantile(codes, [0.01, 0.99], axis=0), rtol=1e-5)
+    assert "no KL holds them" in found.source

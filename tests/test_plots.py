@@ -1,5 +1,6 @@
 """Plots: what is in the pictures, pixel by pixel and line by line; not only that there are any."""
 
+import itertools
 import subprocess
 import sys
 
@@ -286,3 +287,111 @@ def test_sequences_are_lines_up_to_their_lengths():
 def test_what_is_no_sequence_is_refused(values, message):
     with pytest.raises(ValueError, match=message):
         plots.series(values)
+
+
+def test_levels_of_a_hierarchy_stand_in_the_panel_of_the_kl():
+    figure = plots.training({"elbo": [-9.0], "kl": [3.0], "kl_0": [2.0], "kl_1": [1.0]})
+    labels = [line.get_label() for line in figure.axes[1].lines]
+    assert labels[1:] == ["z_0, training (last 2.00)", "z_1, training (last 1.00)"]
+    assert len(figure.axes[0].lines) == 1
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 5), (3, 4, 5, 5, 1), (3, 4, 5, 5, 3)])
+def test_rows_are_labelled_and_headed(shape):
+    x = images(*shape)
+    labels, headings = ["a", "b", "c"], list("wxyz")
+    figure = plots.rows(x, labels, headings=headings, scale=6, note="A note", title="A title")
+    canvas = drawn(figure)
+    colour = np.broadcast_to(x.reshape(12, 5, 5, -1), (12, 5, 5, 3))
+    for image, tile in zip(colour, tiles(canvas, 4, 12, (30, 30), 2), strict=True):
+        np.testing.assert_array_equal(tile[::6, ::6], image)
+    assert [t.get_text() for t in figure.axes[0].texts] == [*labels, *headings]
+    figure.draw_without_rendering()
+    box, edge = figure.axes[0].get_window_extent(), figure.bbox
+    for text in (*figure.axes[0].texts, *figure.texts, figure.axes[0].title):
+        extent = text.get_window_extent()
+        inside = box.x0 < extent.x1 and extent.x0 < box.x1 and box.y0 < extent.y1 - 1
+        assert not (inside and extent.y0 + 1 < box.y1)  # beside the images
+        assert min(extent.x0, extent.y0) >= 0
+        assert (extent.x1 <= edge.x1, extent.y1 <= edge.y1) == (True, True)
+
+
+def test_headings_that_would_meet_are_left_out():
+    figure = plots.rows(images(1, 30, 4, 4), headings=["−10.5"] * 30, scale=8)
+    shown = figure.axes[0].texts
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in shown]
+    assert 3 < len(shown) < 30
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+
+
+def test_a_manifold_grows_to_the_right_and_upwards():
+    x = images(3, 2, 6, 6)
+    figure = plots.manifold(x, [-1.5, 2.0], [0.0, 0.5, 1.0], names=("a", "b"), note="note")
+    canvas = drawn(figure)
+    for image, tile in zip(x[::-1].reshape(6, 6, 6), tiles(canvas, 2, 6, (96, 96), 4), strict=True):
+        np.testing.assert_array_equal(tile[::16, ::16, 0], image)
+    figure.draw_without_rendering()
+    texts = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+    assert set(texts) == {"0.00", "0.50", "1.00", "−1.50", "2.00", "a", "b"}
+    assert texts["0.00"].y0 < texts["1.00"].y0
+    assert texts["−1.50"].x0 < texts["2.00"].x0
+    box = figure.axes[0].get_window_extent()
+    assert texts["a"].y1 < texts["2.00"].y0 < box.y0
+    assert texts["b"].x1 < texts["0.00"].x0 < box.x0
+    assert figure.texts[0].get_window_extent().y1 < texts["a"].y0
+
+
+def test_labels_are_classes_names_or_amounts():
+    points = np.random.default_rng(0).normal(size=(60, 2))
+    named = plots.scatter(points, np.arange(60) % 2, names={0: "cat", 1: "dog"}).axes[0]
+    assert [text.get_text() for text in named.texts] == ["cat", "dog"]
+    assert len({str(group.get_paths()[0].vertices.tolist()) for group in named.collections}) == 2
+    texts = plots.scatter(points, np.array(["b", "a", "a"] * 20)).axes[0]
+    assert [group.get_label() for group in texts.collections] == ["a", "b"]
+    np.testing.assert_array_equal(texts.collections[1].get_offsets(), points[::3])
+    figure = plots.scatter(points, np.linspace(0, 1, 60))
+    assert len(figure.axes) == 2  # one is the scale of colours
+    np.testing.assert_array_equal(figure.axes[0].collections[0].get_offsets(), points)
+
+
+def test_colours_of_labels_are_dark_enough_for_paper():
+    figure = plots.scatter(np.zeros((10, 2)), np.arange(10))
+    for group in figure.axes[0].collections:
+        r, g, b, _ = group.get_facecolor()[0]
+        assert 0.299 * r + 0.587 * g + 0.114 * b < 0.5
+
+
+def test_bars_of_latents_that_say_nothing_are_empty():
+    figure = plots.kl([[0.0, 2.0, 0.5]], names=["top"])
+    axes = figure.axes[0]
+    assert axes.get_title(loc="left") == "top:  2 of 3 in use, 2.50 nats"
+    assert [bar.get_facecolor()[:3] == (1, 1, 1) for bar in axes.patches] == [False, False, True]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2", "0"]
+    assert plots.kl([np.arange(500.0)]).get_size_inches()[0] < 12
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plots.rows(images(2, 3, 4)), r"rows, \[R, C, H, W\].*\(2, 3, 4\)"),
+        (lambda: plots.rows(images(2, 3, 4, 4), ["a"]), "2 labels, or none. Received: 1"),
+        (lambda: plots.manifold(images(2, 3, 4, 4), x=[1.0]), "3 values of x, or none"),
+        (lambda: plots.manifold(images(4, 4, 4)), "on a grid"),
+        (lambda: plots.scatter(np.zeros((3, 3))), r"\[N, 2\] or \[N, 1\].*\(3, 3\)"),
+        (lambda: plots.scatter(np.zeros((3, 2)), [1]), r"label for each point.*\(1,\) for 3"),
+        (lambda: plots.scatter(np.full((3, 2), np.nan)), "NaN"),
+        (lambda: plots.kl([[np.nan]]), "finite"),
+        (lambda: plots.kl([]), "Expected finite numbers"),
+        (lambda: plots.kl([[1.0]], names=["a", "b"]), "1 names, or none. Received: 2"),
+        (lambda: plots.codebook([0, 0]), "some of them at all"),
+        (lambda: plots.forecast(np.zeros((2, 3)), np.zeros((4, 1, 2))), r"draws \[S, N, H, k\]"),
+        (lambda: plots.sentences([]), "Received: 0 rows"),
+        (lambda: plots.sentences([("a",), ("a", "b")]), "of 1, 2 sentences"),
+        (lambda: plots.series(np.zeros((2, 3)), means=np.zeros((2, 4))), "means of the shape"),
+        (lambda: plots.grid(images(1, 40_000, 1)), "at most 30,000 pixels a side"),
+    ],
+)
+def test_pictures_of_arrays_say_what_is_wrong_with_them(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()

@@ -131,7 +131,10 @@ def plot(
         started = time.monotonic()
         if pictures.KINDS[name].trains:
             click.echo("Training three models …", err=True)
-        pictures.draw(name, model, examples, seed=seed, path=path, **known, **options)
+        try:
+            pictures.draw(name, model, examples, seed=seed, path=path, **known, **options)
+        except ImportError as error:  # of an extra
+            raise click.ClickException(str(error)) from error
         click.echo(f"{path}  ({time.monotonic() - started:.1f} s)")
 
 
@@ -183,6 +186,10 @@ def _target(run: Run, kind: str, out: str | None, several: bool) -> Path:
 def _training(run: Run, out: str | None) -> None:
     from tfvae import plots
 
+    if not run.epochs:
+        raise RunError(
+            f"Expected a run with a history. Received: {run.path}, of which no epoch is completed."
+        )
     path = _target(run, "training", out, several=False)
     plots.training(run.history, path)
     click.echo(str(path))

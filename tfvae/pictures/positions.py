@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tfvae
-from tfvae.pictures.subject import Array, Subject
+from tfvae.pictures.subject import Array, Subject, no_conditions
 
 MOST = 2000
 """Examples that are looked at to measure a latent or its range."""
@@ -36,13 +36,15 @@ def positions(subject: Subject, levels: Sequence[float]) -> Positions:
     .. math:: z_i = F_i^{-1}(u), \qquad F_i(z) = P(z_i \le z)
 
     where the prior's latents are independent of each other and it is a map of base noise; over the
-    range of the examples' codes otherwise.
+    range of the examples' codes otherwise, and where a posterior that is a point has none that a
+    KL would hold to the prior.
 
     Args:
         subject: the model.
         levels: numbers in (0, 1), ascending.
     """
-    if has_quantiles(subject):
+    loose = subject.examples is not None and not subject.vae.posterior.has_density
+    if has_quantiles(subject) and not loose:
         prior = subject.vae.latent_priors[0]
         normal = NormalDist()
         noise = [normal.inv_cdf(u) if prior.noise == "normal" else u for u in levels]
@@ -54,7 +56,8 @@ def positions(subject: Subject, levels: Sequence[float]) -> Positions:
     low, high = (np.quantile(codes, edge, axis=0) for edge in (_EDGE, 1 - _EDGE))
     share = (np.array(levels) - levels[0]) / max(levels[-1] - levels[0], 1e-9)
     z = low + share[:, None] * (high - low)
-    return Positions(z, "over the range of the examples' codes, as the prior has no quantiles")
+    why = "no KL holds them to the prior" if loose else "the prior has no quantiles"
+    return Positions(z, f"over the range of the examples' codes, as {why}")
 
 
 def has_quantiles(subject: Subject) -> bool:
@@ -77,7 +80,7 @@ def no_positions(subject: Subject) -> str | None:
             "sphere": "on a sphere", "simplex": "shares, which sum to 1", "codes": "rows of a book",
         }.get(kind, "discrete")  # fmt: skip
         return f"it moves one latent at a time, and those of this model are {what}"
-    if not has_quantiles(subject) and subject.examples is None:
+    if not has_quantiles(subject) and (subject.examples is None or no_conditions(subject)):
         return "the prior has no quantiles to look at; pass examples, for the range of their codes"
     return None
 

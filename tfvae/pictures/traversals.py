@@ -11,7 +11,7 @@ from tfvae import plots
 from tfvae.drawing import positive
 from tfvae.pictures.decoding import code_of, condition_of, decoded
 from tfvae.pictures.positions import measured, no_measure, no_positions, positions
-from tfvae.pictures.subject import Subject, no_images
+from tfvae.pictures.subject import Subject, no_conditions, no_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -155,7 +155,7 @@ def no_middle(subject: Subject) -> str | None:
 def _order(subject: Subject) -> tuple[list[int], list[str], str]:
     """Return latents, the most used first; a label for each latent; and what that is by."""
     names = [_name(latent) for latent in range(subject.size)]
-    if no_measure(subject):
+    if no_measure(subject) or no_conditions(subject):
         return list(range(subject.size)), names, ""
     amounts, measure = measured(subject)
     each = amounts[0]

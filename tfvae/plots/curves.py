@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +106,8 @@ def training(
 
     Args:
         history: Values per epoch, as in `fit(...).history`: `elbo`, `log_likelihood` and `kl`,
-            whichever are there, and the same with `val_` before, in nats per example.
+            whichever are there, and the same with `val_` before, in nats per example; of a
+            hierarchy also `kl_0`, `kl_1`, ... of its levels, which the panel of the KL shows.
         path: Where to save the picture.
 
     Returns:
@@ -152,6 +154,8 @@ def training(
                     markerfacecolor=fill,
                     label=f"{label} (last {number(values[-1])})",
                 )
+        if term == "kl":
+            _levels(axes, history)
         axes.set_title(title, fontsize=11, color=INK, loc="left", pad=10)
         axes.set_xlabel("epoch", fontsize=9.5, color=MUTED)
         axes.set_ylabel("nats per example", fontsize=9.5, color=MUTED)
@@ -163,3 +167,18 @@ def training(
         axes.margins(y=0.08)
         axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="best")
     return save(figure, path)
+
+
+def _levels(axes: Any, history: Mapping[str, Sequence[float]]) -> None:
+    """Draw the KL of each level of a hierarchy, thin, each with dashes of its own."""
+    keys = sorted(key for key in history if re.fullmatch(r"kl_\d+", key) and len(history[key]))
+    for place, key in enumerate(keys):
+        values = np.asarray(history[key], float)
+        axes.plot(
+            np.arange(1, values.size + 1),
+            values,
+            color=MUTED,
+            linewidth=1.2,
+            linestyle=(0, (1 + 2 * place, 1.5)),
+            label=f"z_{key[3:]}, training (last {number(values[-1])})",
+        )

@@ -71,7 +71,13 @@ def composed(rows: Sequence[Any], tops: Sequence[int], scale: int, gap: int) -> 
     _, height, width, _ = rows[0].shape
     height, width = scale * height, scale * width
     lefts = [gap + i * (width + gap) for i in range(len(rows[0]))]
-    canvas = np.ones((tops[-1] + height + gap, lefts[-1] + width + gap, 3), np.float32)
+    tall, wide = tops[-1] + height + gap, lefts[-1] + width + gap
+    if max(tall, wide) > LARGEST:
+        raise ValueError(
+            f"Expected a picture of at most {LARGEST:,} pixels a side. Received: images that make "
+            f"one of {wide:,} by {tall:,}; show fewer of them, or pass columns and scale."
+        )
+    canvas = np.ones((tall, wide, 3), np.float32)
     for row, top in zip(rows, tops, strict=True):
         canvas[top - gap : top + height + gap, : lefts[len(row) - 1] + width + gap] = FRAME
         for image, left in zip(row, lefts, strict=False):
@@ -148,11 +154,6 @@ def exact_figure(
     from matplotlib.figure import Figure
 
     height, width, _ = canvas.shape
-    if max(height, width) > LARGEST:
-        raise ValueError(
-            f"Expected a picture of at most {LARGEST:,} pixels a side. Received: images that make "
-            f"one of {width:,} by {height:,}; show fewer of them, or pass columns and scale."
-        )
     # Generous, so that a line over a small image fits.
     text_width = max(CHARACTER * 1.15 * len(title or ""), CHARACTER * len(note or ""))
     side = max(MARGIN, round(text_width - left - width) // 2)
