@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from typing import Any
 
 import numpy as np
 import pytest
+from outside import ROOT
 
 import tfvae
 from tfvae import generation, pictures, random
@@ -490,3 +492,12 @@ def test_codes_that_no_kl_holds_to_the_prior_are_looked_for_where_they_are(digit
     codes = tfvae.features.codes(vae, digits)
     np.testing.assert_allclose(found.z, np.quantile(codes, [0.01, 0.99], axis=0), rtol=1e-5)
     assert "no KL holds them" in found.source
+
+
+def test_the_page_has_every_kind_and_the_command_too() -> None:
+    from tfvae.cli_plot import plot
+
+    page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
+    for kind in pictures.KINDS:
+        assert f"| `{kind}` |" in page
+        assert re.search(rf"\b{kind}\b", plot.help or "")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import tfvae
 from tfvae import cli_support as support
-from tfvae import drawing, pictures
 from tfvae.export.errors import did_you_mean
 from tfvae.runs import PICTURES, Run, RunError
 
@@ -29,7 +29,7 @@ class _Kind(support.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Check the name."""
-        known = [*pictures.KINDS, ALL]
+        known = [*tfvae.pictures.KINDS, ALL]
         if value not in known:
             near = did_you_mean(str(value), known)
             self.fail(f"{value!r} is none of {', '.join(known)}.{near}", param, ctx)
@@ -100,12 +100,11 @@ def plot(
     scatter, kl, codebook, spaces, training. `tfvae plot RUN --list` says which of them the run has.
     """
     if kind is None and not listed:
-        raise click.UsageError(
-            f"Expected a KIND: {', '.join([*pictures.KINDS, ALL])}. `--list` says what the run has."
-        )
+        known_kinds = ", ".join([*tfvae.pictures.KINDS, ALL])
+        raise click.UsageError(f"Expected a KIND: {known_kinds}. `--list` says what the run has.")
     options = {} if kind is None else _options(kind, num, settings)
     if out is not None and kind != ALL:
-        drawing.ending_of(support.picture(out))
+        _check_ending(support.picture(out))
     loaded = Run.load(run)
     if kind == "training":  # the history is all it takes, and no TensorFlow
         _training(loaded, out)
@@ -116,7 +115,7 @@ def plot(
         "history": loaded.history, "classes": dataset.classes, "image_shape": image_shape,
     }  # fmt: skip
     examples = _examples(dataset, part or ("train" if kind == "spaces" else "test"), limit)
-    found = pictures.available(model, examples, **known)
+    found = tfvae.pictures.available(model, examples, **known)
     if listed:
         _list(loaded, found)
         return
@@ -124,15 +123,15 @@ def plot(
         name for name, reason in found.items() if name == kind or (kind == ALL and not reason)
     ]
     for name in chosen:
-        if kind == ALL and pictures.KINDS[name].trains:
+        if kind == ALL and tfvae.pictures.KINDS[name].trains:
             click.echo(f"Left out {name}, which trains models: tfvae plot {run} {name}", err=True)
             continue
         path = _target(loaded, name, out, kind == ALL)
         started = time.monotonic()
-        if pictures.KINDS[name].trains:
+        if tfvae.pictures.KINDS[name].trains:
             click.echo("Training three models …", err=True)
         try:
-            pictures.draw(name, model, examples, seed=seed, path=path, **known, **options)
+            tfvae.pictures.draw(name, model, examples, seed=seed, path=path, **known, **options)
         except ImportError as error:  # of an extra
             raise click.ClickException(str(error)) from error
         click.echo(f"{path}  ({time.monotonic() - started:.1f} s)")
@@ -155,7 +154,7 @@ def _options(kind: str, num: int | None, settings: tuple[str, ...]) -> dict[str,
         if found:
             raise click.UsageError(f"--num and --set are of one kind, and not of `{ALL}`.")
         return {}
-    pictures.kinds.check_options(pictures.KINDS[kind], found)
+    tfvae.pictures.kinds.check_options(tfvae.pictures.KINDS[kind], found)
     return found
 
 
@@ -169,6 +168,12 @@ def _examples(dataset: Dataset, part: str, limit: int) -> Examples:
     some: Any = examples.take(min(limit, len(examples)))
     read: Examples = some.examples() if hasattr(some, "examples") else some
     return read
+
+
+def _check_ending(path: str) -> None:
+    from tfvae import drawing
+
+    drawing.ending_of(path)
 
 
 def _target(run: Run, kind: str, out: str | None, several: bool) -> Path:
@@ -202,7 +207,7 @@ def _list(run: Run, found: dict[str, str | None]) -> None:
     for heading in ("kind", "what it shows", "options", ""):
         table.add_column(heading, no_wrap=heading == "kind")
     for name, reason in found.items():
-        kind = pictures.KINDS[name]
+        kind = tfvae.pictures.KINDS[name]
         options = ", ".join(kind.options)
         table.add_row(name, kind.description, options, "" if reason is None else f"no: {reason}")
     support.console().print(table)

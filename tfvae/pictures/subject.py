@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Subject:
             )
         return cls(vae, examples, image_shape=shape, **known)
 
-    @property
+    @functools.cached_property  # of binarised examples it is a draw
     def x(self) -> Array:
         """The examples' values, [N, *data]."""
         assert self.examples is not None
@@ -97,7 +98,7 @@ class Subject:
         top = self.scale
         return pixels if top == 1 else pixels / np.float32(top)
 
-    @property
+    @functools.cached_property
     def scale(self) -> float:
         """What values are divided by to be grey: 1, or of counts the largest that there is."""
         if not self.counts:
