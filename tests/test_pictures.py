@@ -501,3 +501,18 @@ def test_the_page_has_every_kind_and_the_command_too() -> None:
     for kind in pictures.KINDS:
         assert f"| `{kind}` |" in page
         assert re.search(rf"\b{kind}\b", plot.help or "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    ["full_covariance_vae", "flow_prior_vae", "vamp_vae", "semi_supervised_vae", "vq_vae", "rae"],
+)
+def test_what_is_offered_can_be_drawn(model: str, digits: Any) -> None:
+    x, y = (digits.x[:60] > 0.5).astype("float32"), digits.y[:60]
+    sizes = {"classes": 10} if model == "semi_supervised_vae" else {}
+    vae = getattr(tfvae.zoo, model)((8, 8, 1), 3, hidden=(8,), **sizes)
+    for given in ((x, y), x, None):
+        for kind, reason in pictures.available(vae, given).items():
+            if reason is None and not pictures.KINDS[kind].trains:
+                assert pictures.draw(kind, vae, given)

@@ -52,12 +52,13 @@ def manifold(
         z[..., chosen[1]] = second[:, None]
     given, called = condition_of(subject, condition)
     pixels = decoded(subject, z, given)
+    rest = "the other latents in the middle" if subject.size > 2 else ""
     return plots.manifold(
         pixels,
         first.tolist(),
         second.tolist() if len(chosen) == 2 else (),
         names=(_name(chosen[0]), _name(chosen[-1])),
-        note="; ".join(each for each in (found.source, called) if each),
+        note="; ".join(each for each in (found.source, rest, called) if each),
     )
 
 
