@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,14 @@ def _impute(subject: Subject) -> Definition:
     )
 
 
+def _decoding(subject: Subject) -> str:
+    return _model(subject).decode_obstacle
+
+
+def _imputing(subject: Subject) -> str:
+    return _model(subject).impute_obstacle or portable(subject)
+
+
 def _drawn(subject: Subject) -> dict[str, Values]:
     """Say what is known of ``mean`` and ``sample``, as of any model's draws."""
     definition = FLAT["generate"].build(subject)
@@ -235,11 +244,11 @@ def _data_examples(subject: Subject, count: int, *, seeded: bool = False) -> Arr
 
 
 ENDPOINTS: dict[str, Entry] = {
-    "decode": FLAT["decode"],
+    "decode": dataclasses.replace(FLAT["decode"], obstacle=_decoding),
     "generate": Entry(_generate, portable, minimum_opset=18),
     "encode": Entry(_encode),
     "reconstruct": Entry(_reconstruct),
     "score": Entry(_score, scored, minimum_opset=18),
     "forecast": Entry(_forecast, portable, minimum_opset=18),
-    "impute": Entry(_impute, portable, minimum_opset=18),
+    "impute": Entry(_impute, _imputing, minimum_opset=18),
 }

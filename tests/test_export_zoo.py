@@ -29,6 +29,7 @@ OF_THE_RAE = ("autoencoder", "denoising_autoencoder", "contractive_autoencoder")
 # Families whose exports are tested with what they can do beyond these.
 OWN_TESTS = {
     "cvae", "supervised_vae", "semi_supervised_vae", "hierarchical_vae", "deep_markov_model",
+    "vrnn",
 }  # fmt: skip
 SAME = dict.fromkeys(OF_THE_VAE, "vae") | dict.fromkeys(OF_THE_RAE, "rae")
 

@@ -42,7 +42,7 @@ def small(name: str, data_shape: tuple[int, ...], **options: Any) -> tfvae.VAE:
     # Small ones where the default is for data of some size.
     options |= {"codes": 8} if name == "vq_vae" else {}
     options |= {"components": 10} if name == "vamp_vae" else {}
-    options |= {"units": 8} if name == "deep_markov_model" else {}
+    options |= {"units": 8} if name in ("deep_markov_model", "vrnn") else {}
     latent_dim = (3, 2) if name == "hierarchical_vae" else 2
     return zoo.models()[name](data_shape, latent_dim, hidden=(16,), **options)
 

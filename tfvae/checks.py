@@ -235,7 +235,10 @@ def check_emits(
             shape, given = conditions.spec_of(network)
         except NotImplementedError:
             return
-        example = [example, np.zeros((1, *(size or 1 for size in shape)), given)]
+        # A size that is left free is that of the example, where they have as many axes.
+        free = input_shape if len(input_shape) == len(shape) else [1] * len(shape)
+        sizes = [size or other for size, other in zip(shape, free, strict=True)]
+        example = [example, np.zeros((1, *sizes), given)]
     try:
         output = network(example)
     except Exception as error:

@@ -2,6 +2,7 @@ from . import networks as networks
 from .hierarchical import HierarchicalVAE as HierarchicalVAE
 from .ladder import ladder_encoder as ladder_encoder
 from .markov import Markov as Markov
+from .memory import Memory as Memory
 from .recurrence import Recurrent as Recurrent
 from .recurrent import RecurrentDecoder as RecurrentDecoder
 from .recurrent import recurrent_encoder as recurrent_encoder
@@ -10,6 +11,8 @@ from .semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
 from .sentence import Sentences as Sentences
 from .sentence import SentenceVAE as SentenceVAE
 from .sequential import SequentialVAE as SequentialVAE
+from .structured import Filtered as Filtered
 from .structured import Structured as Structured
 from .supervised import SupervisedVAE as SupervisedVAE
 from .tokens import Tokens as Tokens
+from .vrnn import VRNN as VRNN

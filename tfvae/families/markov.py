@@ -56,7 +56,8 @@ class Markov(Prior):
                 f"Received: initial={initial!r}."
             )
         check_step_layer(initial.layer, "initial")
-        check_emits(transition, "transition", ["z_{t-1}"], initial.layer)
+        size = initial.event_shape[0]
+        check_emits(transition, "transition", ["z_{t-1}"], initial.layer, first=size)
         shape = (check_steps(steps), *initial.event_shape)
         super().__init__(shape, name=name, dtype=dtype, trainable=trainable)
         self.initial = initial

@@ -205,6 +205,7 @@ def emission_network(
     latent_dim: int,
     params_shape: tuple[int, ...],
     *,
+    state: int | None = None,
     hidden: tuple[int, ...] = (64,),
     activation: str = "relu",
     seed: int = 0,
@@ -212,11 +213,13 @@ def emission_network(
 ) -> keras.Model:
     r"""Paths z [B, T, d] to the parameters of p(x_t | z_t) at each step, [B, T, \*params_shape].
 
-    Each step's are a function of its own latent alone, so that T is whatever it is given.
+    Each step's are a function of its own latent alone, so that T is whatever it is given; or of
+    that and of a state, p(x_t | z_t, h_{t-1}), which is the second input then.
 
     Args:
         latent_dim: d.
         params_shape: of one step.
+        state: how many values a state has; None for none.
         hidden: widths of the dense layers.
         activation: theirs.
         seed: of the initial weights.
@@ -224,12 +227,89 @@ def emission_network(
     """
     seeds = _Seeds(seed, 13)
     z = keras.Input((None, latent_dim), dtype=_wide(), name="z")
+    inputs = [z]
+    if state is not None:
+        inputs.append(keras.Input((None, state), dtype=_wide(), name="before"))
+    h = keras.layers.Concatenate(name="given")(inputs) if len(inputs) > 1 else z
     h = _linear(
-        _dense(z, hidden, activation, seeds, "dense"), math.prod(params_shape), seeds, "params"
+        _dense(h, hidden, activation, seeds, "dense"), math.prod(params_shape), seeds, "params"
     )
     if len(params_shape) > 1:
         h = keras.layers.Reshape((-1, *params_shape), dtype=_wide(), name="to_params")(h)
-    return keras.Model(z, h, name=name)
+    return keras.Model(inputs if len(inputs) > 1 else z, h, name=name)
+
+
+def step_encoder(
+    data_shape: tuple[int, ...],
+    *,
+    hidden: tuple[int, ...] = (64,),
+    activation: str = "relu",
+    seed: int = 0,
+    name: str = "encoder",
+) -> keras.Model:
+    r"""X [B, T, \*step] and what was observed of it to features [B, T, k], each step's of its own.
+
+    Args:
+        data_shape: (T, \*step); the network takes any T.
+        hidden: widths of the dense layers; the last is k. Without any, features are the values
+            and which of them are there.
+        activation: theirs.
+        seed: of the initial weights.
+        name: the model's name.
+    """
+    check_data_shape(data_shape)
+    seeds, step = _Seeds(seed, 10), data_shape[1:]
+    inputs = [keras.Input((None, *step), dtype=_wide(), name=each) for each in ("x", "observed")]
+    flat = [
+        keras.layers.Reshape((-1, math.prod(step)), dtype=_wide(), name=f"{each.name}_steps")(each)
+        for each in inputs
+    ]
+    h = keras.layers.Concatenate(name="values")(flat)
+    return keras.Model(inputs, _dense(h, hidden, activation, seeds, "dense"), name=name)
+
+
+def reader(
+    features: int,
+    latent_dim: int,
+    *,
+    hidden: tuple[int, ...] = (64,),
+    activation: str = "relu",
+    seed: int = 0,
+    name: str = "reader",
+) -> keras.Model:
+    """Features of x_t [B, k] and z_t [B, d] to what a cell reads: both, z_t through dense layers.
+
+    Args:
+        features: k.
+        latent_dim: d.
+        hidden: widths of the dense layers.
+        activation: theirs.
+        seed: of the initial weights.
+        name: the model's name.
+    """
+    seeds = _Seeds(seed, 14)
+    inputs = [
+        keras.Input((size,), dtype=_wide(), name=each)
+        for size, each in ((features, "features"), (latent_dim, "z"))
+    ]
+    h = _dense(inputs[1], hidden, activation, seeds, "dense")
+    read = keras.layers.Concatenate(name="read")([inputs[0], h])
+    return keras.Model(inputs, read, name=name)
+
+
+def cell_of(kind: Literal["gru", "lstm"], units: int, seed: int = 0) -> Any:
+    """Return a recurrent cell.
+
+    Args:
+        kind: which.
+        units: values of its state.
+        seed: of the initial weights.
+    """
+    check_choice("cell", kind, tuple(CELLS))
+    seeds = _Seeds(seed, 15)
+    return CELLS[kind](
+        units, kernel_initializer=seeds.kernel(), recurrent_initializer=seeds.orthogonal()
+    )
 
 
 def check_data_shape(data_shape: tuple[int, ...]) -> None:

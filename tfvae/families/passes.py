@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -21,21 +22,40 @@ from tfvae.trace import Latent, Trace
 from tfvae.training import Unpacked
 
 
+class Paths(NamedTuple):
+    """What one pass says of paths of latents z [S, B, T, d], once the encoder has run.
+
+    Attributes:
+        prior: p(z), where it depends on x given what of x lies before each step.
+        posterior: q(z|x).
+        draw: from base noise to paths that q(z|x) draws, 0 at steps that there are not.
+        mean: the path of means [B, T, d], each step's given that of the step before.
+        emit: paths, and whether it is part of training, to the likelihood's parameters.
+    """
+
+    prior: Any
+    posterior: Any
+    draw: Callable[[tf.Tensor], tf.Tensor]
+    mean: Callable[[], tf.Tensor]
+    emit: Callable[[tf.Tensor, bool], tf.Tensor]
+
+
 class SequencePass(VAE):
     """What :class:`tfvae.families.SequentialVAE` is trained by; it documents the arguments."""
 
-    prior: Markov
-    posterior: Structured
+    prior: Any
+    posterior: Any
     likelihood: Repeated
     takes_another_prior = False
+    kinds: ClassVar[dict[str, type[Any]]] = {"prior": Markov, "posterior": Structured}
 
     def __init__(
         self,
         encoder: keras.Model,
         decoder: keras.Model,
         *,
-        prior: Markov,
-        posterior: Structured,
+        prior: Any,
+        posterior: Any,
         likelihood: Repeated,
         objective: Objective | None = None,
         ragged: bool = True,
@@ -43,11 +63,9 @@ class SequencePass(VAE):
         name: str = "sequential_vae",
         **kwargs: Any,
     ) -> None:
-        for argument, value, kind in (
-            ("prior", prior, Markov),
-            ("posterior", posterior, Structured),
-            ("likelihood", likelihood, Repeated),
-        ):
+        slots: dict[str, Any] = {"prior": prior, "posterior": posterior, "likelihood": likelihood}
+        for argument, kind in (self.kinds | {"likelihood": Repeated}).items():
+            value = slots[argument]
             if not isinstance(value, kind):
                 raise TypeError(
                     f"Expected `{argument}` to be a tfvae.families.{kind.__name__}. "
@@ -146,6 +164,17 @@ class SequencePass(VAE):
         params = conditions.run(self.encoder, x, observed, training)
         return tf.cast(params, self.posterior.compute_dtype), valid
 
+    def paths(self, params: tf.Tensor, valid: tf.Tensor | None) -> Paths:
+        """Return what features [B, T, k] say, and which steps there are [B, T], of paths."""
+        layer = self.posterior
+        return Paths(
+            prior=self.prior(None, valid=valid),
+            posterior=layer(params, valid=valid),
+            draw=lambda noise: cut(layer.transform(noise, params), valid),
+            mean=lambda: layer.mean(params),
+            emit=self.decoder_params,
+        )
+
     def encode(
         self,
         x: tf.Tensor,
@@ -156,8 +185,7 @@ class SequencePass(VAE):
     ) -> Any:
         """Return the posterior q(z|x), batch shape [B], event shape [T, d]."""
         mask = None if observed is None else self.mask(observed)
-        params, valid = self.features(self.as_data(x), mask, training)
-        return self.posterior(params, valid=valid)
+        return self.paths(*self.features(self.as_data(x), mask, training)).posterior
 
     def trace(
         self,
@@ -192,17 +220,16 @@ class SequencePass(VAE):
         """
         x = self.as_data(x)
         mask = None if mask is None else self.mask(mask)
-        params, valid = self.features(x, mask, training)
-        layer = self.posterior
+        paths = self.paths(*self.features(x, mask, training))
         if noise is None:
             batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
-            noise = random.noise("normal", seed, samples, batch, layer.noise_shape, 0, position)
-        z = cut(layer.transform(noise, params), valid)
-        latent = Latent(z, self.prior(None, valid=valid), layer(params, valid=valid))
+            shape = self.posterior.noise_shape
+            noise = random.noise("normal", seed, samples, batch, shape, 0, position)
+        latent = Latent(paths.draw(noise), paths.prior, paths.posterior)
         return Trace(
             x=x if target is None else self.as_data(target),
             latents=(latent,),
-            decode=carried(lambda draws: self.decode(draws[0], training)),
+            decode=carried(lambda draws: self.likelihood(paths.emit(draws[0], training))),
             mask=mask,
             weight=weight,
             training=training,
@@ -216,8 +243,9 @@ class SequencePass(VAE):
         """Return the path of means of q(z|x), and the standard deviations along it, [B, T, d]."""
         mask = None if observed is None else self.mask(observed)
         params, valid = self.features(self.as_data(x), mask)
-        mean = self.posterior.mean(params)
-        stddev = self.posterior.layer(self.posterior.following(mean, params)).stddev()
+        paths = self.paths(params, None)
+        mean = paths.mean()
+        stddev = paths.posterior.conditionals(mean).stddev()
         return cut(mean, valid), cut(stddev, valid)
 
     def code(
@@ -252,8 +280,8 @@ class SequencePass(VAE):
         """Return the reconstruction; 0 after the last step that was observed."""
         mask = None if observed is None else self.mask(observed)
         params, valid = self.features(self.as_data(x), mask, training)
-        z = self.posterior.mean(params)
-        mean = self.likelihood.mean(self.decoder_params(z, training))
+        paths = self.paths(params, None)
+        mean = self.likelihood.mean(paths.emit(paths.mean(), training))
         return cut(mean, valid, len(self.data_shape) - 1)
 
     def predict_step(self, data: Any) -> Any:

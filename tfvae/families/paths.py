@@ -76,8 +76,18 @@ def check_step_layer(layer: DistributionLayer, argument: str) -> None:
         )
 
 
-def check_emits(network: Any, argument: str, inputs: list[str], layer: DistributionLayer) -> None:
-    """Refuse a network that does not map vectors, the first a latent, to a step's parameters."""
+def check_emits(
+    network: Any, argument: str, inputs: list[str], layer: DistributionLayer, *, first: int | None
+) -> None:
+    """Refuse a network that does not map vectors to a step's parameters.
+
+    Args:
+        network: what should do so.
+        argument: what it was passed as.
+        inputs: what the vectors are.
+        layer: of one step.
+        first: how many values the first of them has; None for any number.
+    """
     if not isinstance(network, keras.Model) or not network.built:
         raise TypeError(
             f"Expected `{argument}` to be a Keras model that is built: begin it with "
@@ -85,15 +95,15 @@ def check_emits(network: Any, argument: str, inputs: list[str], layer: Distribut
         )
     given = [tuple(each.shape[1:]) for each in network.inputs]
     emitted = network.output_shape[1:]
-    first = layer.event_shape
     if (
         [len(each) for each in given] != [1] * len(inputs)
-        or given[0] != first
+        or (first is not None and given[0] != (first,))
         or (tuple(emitted) != layer.params_shape)
     ):
         raise ValueError(
-            f"Expected `{argument}` to map {' and '.join(inputs)}, vectors of which the first has "
-            f"{first[0]} values, to [batch, {layer.params_shape[0]}], the parameters of "
+            f"Expected `{argument}` to map {' and '.join(inputs)}, vectors"
+            + ("" if first is None else f" of which the first has {first} values")
+            + f", to [batch, {layer.params_shape[0]}], the parameters of "
             f"{type(layer).__name__}(event_shape={layer.event_shape}). Received: one from "
             f"{' and '.join(str((None, *each)) for each in given)} to {(None, *emitted)}."
         )

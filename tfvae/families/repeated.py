@@ -81,18 +81,20 @@ class Repeated(DistributionLayer):
 
     def transform(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
         """Map base noise as the layer does at each step."""
-        if self.choices:
-            # What picks comes first: of all steps here, of each step there.
-            parts = tf.split(noise, [self.choices, self.noise_shape[0] - self.choices], axis=-1)
-            leading = tf.shape(noise)[:-1]
-            each = [
-                tf.reshape(
-                    part, tf.concat([leading, [self.steps, part.shape[-1] // self.steps]], 0)
-                )
-                for part in parts
-            ]
-            noise = tf.concat(each, axis=-1)
-        return self.layer.transform(noise, params)
+        return self.layer.transform(self.of_steps(noise), params)
+
+    def of_steps(self, noise: tf.Tensor) -> tf.Tensor:
+        """Return base noise [..., *noise_shape] step by step, [..., T, *layer.noise_shape]."""
+        if not self.choices:
+            return noise
+        # What picks comes first: of all steps here, of each step there.
+        parts = tf.split(noise, [self.choices, self.noise_shape[0] - self.choices], axis=-1)
+        leading = tf.shape(noise)[:-1]
+        each = [
+            tf.reshape(part, tf.concat([leading, [self.steps, part.shape[-1] // self.steps]], 0))
+            for part in parts
+        ]
+        return tf.concat(each, axis=-1)
 
     def call(self, params: tf.Tensor) -> Any:
         """Return the distribution over all steps of ``params [..., T, *layer.params_shape]``."""

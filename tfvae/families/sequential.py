@@ -115,9 +115,13 @@ class SequentialVAE(SequencePass):
         length: tf.Tensor | None = None,
     ) -> Generated:
         """Draw rows from int64 seeds [B], float32 temperatures [B] and lengths [B]."""
-        whole = super().generate_rows(seed, temperature)
+        whole = self.whole_rows(seed, temperature)
         valid = None if length is None else tf.sequence_mask(tf.cast(length, tf.int32), self.steps)
         return Generated(*(cut(each, valid, each.shape.rank - 2) for each in whole))
+
+    def whole_rows(self, seed: tf.Tensor, temperature: tf.Tensor) -> Generated:
+        """Draw rows of T steps from int64 seeds [B] and float32 temperatures [B]."""
+        return super().generate_rows(seed, temperature)
 
     def score(
         self,
@@ -135,7 +139,9 @@ class SequentialVAE(SequencePass):
         if obstacle := self.score_obstacle():
             raise ValueError(obstacle)
         values, mask = self.read(x, observed if observed is not None else condition)
-        run = self._compiled(functools.partial(self.score_rows, samples=samples), "score", samples)
+        run = self._compiled(
+            functools.partial(self.score_rows, samples=samples), "score", samples, np.ndim(mask)
+        )
         rows = self._seeds_of(values, seed, seeds)
         return Scores(*in_batches(run, batch_size, values, rows, self._full(values, mask)))
 
@@ -187,7 +193,7 @@ class SequentialVAE(SequencePass):
         rows = self._seeds_of(values, seed, seeds)
         run = self._compiled(
             functools.partial(self.forecast_rows, steps=steps, samples=samples),
-            *("forecast", steps, samples),
+            *("forecast", steps, samples, np.ndim(mask)),
         )
         return _draws(run, batch_size, values, rows, self._full(values, mask))
 
@@ -203,17 +209,24 @@ class SequentialVAE(SequencePass):
         """Forecast rows x [B, T, *step] by int64 seeds [B]: [B, S, H, *step]."""
         x = self.as_data(x)
         params, valid = self.features(x, None if observed is None else self.mask(observed))
-        z = self.posterior.transform(self._row_noise(seed, samples), params)
+        path = self.remembered(self._row_noise(seed, samples), params)
         if valid is None:
-            last = z[:, :, -1]
+            last = path[:, :, -1]
         else:
             count = tf.reduce_sum(tf.cast(valid, tf.int32), axis=-1)
-            place = tf.cast(tf.one_hot(count - 1, self.steps), z.dtype)
-            last = tf.reduce_sum(z * place[..., None], axis=-2)
+            place = tf.cast(tf.one_hot(count - 1, self.steps), path.dtype)
+            last = tf.reduce_sum(path * place[..., None], axis=-2)
         size = self.latent_shape[-1]
-        (noise,) = random.row_noise(
-            seed, random.Request("normal", (steps, size), random.LATENT, samples=samples)
-        )
+        request = random.Request("normal", (steps, size), random.LATENT, samples=samples)
+        return self.onward(last, random.row_noise(seed, request)[0], seed)
+
+    def remembered(self, noise: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
+        """Return what the future depends on after each step, [S, B, T, n]: here the latent."""
+        return self.posterior.transform(noise, params)
+
+    def onward(self, last: tf.Tensor, noise: tf.Tensor, seed: tf.Tensor) -> Draws:
+        """Go on from what is remembered [S, B, n] with noise of latents [S, B, H, d]."""
+        samples, _, steps, size = noise.shape
         path = self.prior.advance(
             tf.reshape(last, [-1, size]), tf.reshape(noise, [-1, steps, size])
         )
@@ -250,6 +263,8 @@ class SequentialVAE(SequencePass):
                 missing of a step whose values are not independent given its latents.
         """
         check_samples(samples)
+        if obstacle := self.impute_obstacle:
+            raise ValueError(obstacle)
         self._check_portable("impute")
         values, mask = self.read(x, observed)
         if np.ndim(mask) > 2 and not self.likelihood.by_value:
@@ -260,9 +275,14 @@ class SequentialVAE(SequencePass):
             )
         rows = self._seeds_of(values, seed, seeds)
         run = self._compiled(
-            functools.partial(self.impute_rows, samples=samples), "impute", samples
+            functools.partial(self.impute_rows, samples=samples), "impute", samples, np.ndim(mask)
         )
         return _draws(run, batch_size, values, rows, self._full(values, mask))
+
+    impute_obstacle = ""
+    """What leaves :meth:`impute` undefined, if anything does."""
+    decode_obstacle = ""
+    """What leaves :meth:`decode` undefined, if anything does."""
 
     def impute_rows(
         self, x: tf.Tensor, seed: tf.Tensor, observed: tf.Tensor, *, samples: int
@@ -319,17 +339,20 @@ class SequentialVAE(SequencePass):
         request = random.Request("normal", shape, random.POSTERIOR, samples=samples)
         return random.row_noise(seed, request)[0]
 
+    def _observation_noise(self, seed: tf.Tensor, layer: Repeated, samples: int) -> tf.Tensor:
+        """Draw the noise [S, B, *noise_shape] of what is observed of rows, by their seeds."""
+        assert layer.noise is not None
+        stream = random.OBSERVATION
+        request = random.Request(layer.noise, layer.noise_shape, stream, layer.choices, samples)
+        return random.row_noise(seed, request)[0]
+
     def _observations(self, path: tf.Tensor, seed: tf.Tensor) -> Draws:
         """Draw what is observed along paths [B, S, H, d] of rows, by their seeds."""
         samples, steps, size = path.shape[1:]
         rows = conditions.run(self.decoder, tf.reshape(path, [-1, steps, size]), None)
         layer = Repeated(self.likelihood.layer, steps)
         params = tf.reshape(rows, [-1, samples, *layer.params_shape])
-        assert layer.noise is not None
-        request = random.Request(
-            layer.noise, layer.noise_shape, random.OBSERVATION, layer.choices, samples
-        )
-        (noise,) = random.row_noise(seed, request)
+        noise = self._observation_noise(seed, layer, samples)
         order = [1, 0, *range(2, noise.shape.rank)]
         sample = layer.transform(tf.transpose(noise, order), params)
         return Draws(layer.mean(params), sample)

@@ -56,6 +56,7 @@ from tfvae.zoo.priors import mixture_prior_vae as mixture_prior_vae
 from tfvae.zoo.priors import vamp_vae as vamp_vae
 from tfvae.zoo.sentences import sentence_vae as sentence_vae
 from tfvae.zoo.sequences import deep_markov_model as deep_markov_model
+from tfvae.zoo.sequences import vrnn as vrnn
 
 _ORDER = ("base", "disentangling", "bounds", "priors", "posteriors", "flows", "discrete")
 """Modules in the order in which their models are listed; others follow."""
