@@ -300,8 +300,8 @@ def test_bad_arrays(save, arrays, message):
         ("fashion-mnist", "did you mean 'fashion_mnist'"),
         (
             "xyz",
-            "one of digits, grammar, shapes, mnist, fashion_mnist, cifar10, or a path. Received: "
-            "source='xyz'",
+            "one of digits, grammar, oscillations, shapes, mnist, fashion_mnist, cifar10, or a path. "
+            "Received: source='xyz'",
         ),
         ("no/such/file", r"ends in .npz, .npy or .txt"),
     ],
@@ -534,4 +534,6 @@ def test_file_with_other_keys():
 
 
 def test_sources_are_listed():
-    assert sources() == ("digits", "grammar", "shapes", "mnist", "fashion_mnist", "cifar10")
+    embedded, downloaded = sources()[:4], sources()[4:]
+    assert embedded == ("digits", "grammar", "oscillations", "shapes")
+    assert downloaded == ("mnist", "fashion_mnist", "cifar10")

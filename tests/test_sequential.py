@@ -145,6 +145,14 @@ def test_the_chain_draws_what_it_is(float64: None) -> None:
     np.testing.assert_allclose(prior(None).log_prob(z), expected[:, 0], **EXACT)
 
 
+def test_long_paths_stay_where_they_are_drawn_before_training() -> None:
+    vae = zoo.deep_markov_model((200, 1), 4, hidden=(16,), units=4, likelihood="Normal")
+    noise = tf.constant(np.random.default_rng(0).normal(size=(20, 200, 4)), tf.float32)
+    z = tf.function(vae.prior.transform, autograph=False)(noise)
+    # Each step keeps a part of the one before and adds noise of ln 2: some multiple of that.
+    assert np.std(z) < 3.0
+
+
 SLOW_CHAIN = StateSpace(transition=(0.95, 0.1, 0.3), s=0.8)
 
 

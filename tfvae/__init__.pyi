@@ -37,6 +37,7 @@ from . import runs as runs
 from . import sequences as sequences
 from . import shapes as shapes
 from . import snapshots as snapshots
+from . import state_space as state_space
 from . import sweep as sweep
 from . import tensorboard as tensorboard
 from . import text as text

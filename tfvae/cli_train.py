@@ -25,8 +25,8 @@ _SEED = click.IntRange(min=0)
 @support.setting(
     "data",
     str,
-    "digits, grammar, shapes (or shapes:size=64,colour=no), mnist, fashion_mnist, cifar10, or the "
-    "path of a .npz, .npy or .txt file.",
+    "digits, grammar, oscillations, shapes (or shapes:size=64,colour=no), mnist, fashion_mnist, "
+    "cifar10, or the path of a .npz, .npy or .txt file.",
     _DEFAULTS["data"],
 )
 @support.setting(

@@ -106,6 +106,8 @@ def load(
     - `digits`: scikit-learn's 1,797 handwritten digits, embedded, shape (8, 8, 1), divided by 16.
       After a fixed permutation the last 360 are the test set.
     - `grammar`: 10,000 sentences of the grammar `tfvae.text.ENGLISH`, embedded, as tokens.
+    - `oscillations`: 5,000 noisy oscillations, embedded, 10 to 20 steps of three values, padded to
+      (20, 3); y are their lengths. `tfvae.state_space.OSCILLATIONS` knows their log-probability.
     - `shapes`: 10,000 images of shapes for training and 2,000 for testing, of shape (32, 32, 3),
       drawn when they are asked for; y [N, 6] are the factors that they are made of. Settings
       follow a colon, as in `shapes:size=64,colour=no,train=50000`; see `tfvae.shapes.parse`.

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvae import shapes
+from tfvae.state_space import OSCILLATIONS
 from tfvae.text import corpus
 
 Array = npt.NDArray[Any]
@@ -26,7 +27,7 @@ TEST_SEED = 20131220
 """Of the held-out test set. It must not move with the user's seed: results of different seeds
 would be measured on different examples, and could have been trained on each other's."""
 
-EMBEDDED = ("digits", "grammar", shapes.NAME)
+EMBEDDED = ("digits", "grammar", "oscillations", shapes.NAME)
 _KERAS = ("mnist", "fashion_mnist", "cifar10")
 _DIGITS_TEST = 360
 _DOWNLOAD_TIMEOUT = 30.0
@@ -41,7 +42,7 @@ def sources() -> tuple[str, ...]:
 
     Example:
         >>> sources()
-        ('digits', 'grammar', 'shapes', 'mnist', 'fashion_mnist', 'cifar10')
+        ('digits', 'grammar', 'oscillations', 'shapes', 'mnist', 'fashion_mnist', 'cifar10')
     """
     return (*EMBEDDED, *_KERAS)
 
@@ -83,6 +84,8 @@ def read(
         return text, _read_digits()
     if text == "grammar":
         return text, _tokens(corpus.generated())
+    if text == "oscillations":
+        return text, _read_oscillations()
     if (asked := requested(text)) is not None:
         return shapes.NAME, asked.shapes.arrays(asked.train, asked.test)
     if text in _KERAS:
@@ -118,6 +121,17 @@ def _read_digits() -> dict[str, Array]:
     x, y = x[order].astype(np.uint8).reshape(-1, 8, 8, 1), y[order]
     cut = len(x) - _DIGITS_TEST
     return {"x_train": x[:cut], "y_train": y[:cut], "x_test": x[cut:], "y_test": y[cut:]}
+
+
+def _read_oscillations() -> dict[str, Array]:
+    x, lengths = OSCILLATIONS.generate(5000, 20, shortest=10, seed=1960)
+    parts = slice(None, 4000), slice(4000, None)
+    keys = ("x_train", "x_test"), ("y_train", "y_test")
+    return {
+        key: array[part]
+        for names, array in zip(keys, (x, lengths), strict=True)
+        for key, part in zip(names, parts, strict=True)
+    }
 
 
 def _read_text(path: Path, on_corrupt: OnCorrupt) -> dict[str, Array]:

@@ -46,8 +46,10 @@ def _dense(h: Any, units: tuple[int, ...], activation: str, seeds: _Seeds, name:
     return h
 
 
-def _linear(h: Any, units: int, seeds: _Seeds, name: str) -> Any:
-    return keras.layers.Dense(units, kernel_initializer=seeds.kernel(), dtype=_wide(), name=name)(h)
+def _linear(h: Any, units: int, seeds: _Seeds, name: str, gain: float = 1.0) -> Any:
+    return keras.layers.Dense(
+        units, kernel_initializer=seeds.kernel(gain), dtype=_wide(), name=name
+    )(h)
 
 
 def inference_network(
@@ -164,13 +166,13 @@ def gated_transition(
     seed: int = 0,
     name: str = "transition",
 ) -> keras.Model:
-    r"""z_{t-1} [B, d] to location and raw scale of z_t, [B, 2d]; at first the location is z_{t-1}.
+    r"""z_{t-1} [B, d] to location and raw scale of z_t, [B, 2d].
 
     .. math:: \mu = (1 - g) \odot (W z + b) + g \odot h(z), \qquad
         \sigma = \mathrm{softplus}(V \mathrm{relu}(h(z)) + v)
 
-    with a gate g(z) and a proposal h(z) that are dense networks; at first W is the identity, and V
-    is 0.
+    with a gate g(z) and a proposal h(z) that are dense networks; at first W is the identity, h
+    small and V 0, so that the location is a part of z_{t-1} and paths stay where they are drawn.
 
     Args:
         latent_dim: d.
@@ -187,7 +189,8 @@ def gated_transition(
     gate = _linear(_dense(z, hidden, activation, seeds, "gate"), latent_dim, seeds, "gate")
     gate = keras.layers.Activation("sigmoid", dtype=_wide(), name="gate_sigmoid")(gate)
     proposed = _dense(z, hidden, activation, seeds, "proposal")
-    proposed = _linear(proposed, latent_dim, seeds, "proposal")
+    # Small at first: a path that grew at each step would be astronomical after a hundred.
+    proposed = _linear(proposed, latent_dim, seeds, "proposal", gain=1e-2)
     kept = keras.layers.Dense(
         latent_dim, kernel_initializer="identity", dtype=_wide(), name="linear"
     )(z)

@@ -43,7 +43,7 @@ def deep_markov_model(
             which filters: no step knows of later ones.
         inference: structured: a posterior that follows the chain; mean_field: one whose steps are
             independent.
-        transition: gated: a step that is near to the identity at first; mlp: a dense network.
+        transition: gated: a step that keeps a part of the latent at first; mlp: a dense network.
         activation: the dense networks' activation.
         likelihood: the distribution layer of one step, or the name of one.
         objective: an objective; ELBO by default.
