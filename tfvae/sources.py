@@ -125,13 +125,9 @@ def _read_digits() -> dict[str, Array]:
 
 def _read_oscillations() -> dict[str, Array]:
     x, lengths = OSCILLATIONS.generate(5000, 20, shortest=10, seed=1960)
-    parts = slice(None, 4000), slice(4000, None)
-    keys = ("x_train", "x_test"), ("y_train", "y_test")
-    return {
-        key: array[part]
-        for names, array in zip(keys, (x, lengths), strict=True)
-        for key, part in zip(names, parts, strict=True)
-    }
+    x_train, x_test = np.split(x, [4000])
+    y_train, y_test = np.split(lengths, [4000])
+    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
 
 def _read_text(path: Path, on_corrupt: OnCorrupt) -> dict[str, Array]:

@@ -158,7 +158,7 @@ class StateSpace:
         if mask.shape not in ((count, steps, 1), values.shape):
             raise ValueError(
                 "Expected `observed` to be lengths [N], steps [N, T] or values, as of `x`. "
-                f"Received: shape {list(np.shape(observed))} for x {list(values.shape)}."
+                f"Received: a mask {list(mask.shape)} for x {list(values.shape)}."
             )
         return values, np.broadcast_to(mask != 0, values.shape)
 

@@ -49,11 +49,9 @@ class VRNN(SequentialVAE):
         ValueError: if shapes do not fit, or a slot lacks what the objective needs.
 
     Example:
-        >>> vae = tfvae.zoo.vrnn((20, 3), 2, likelihood="Normal", hidden=(8,), units=8)
-        >>> walks = np.random.default_rng(0).normal(size=(32, 20, 3)).cumsum(axis=1)
-        >>> history = vae.fit(walks, epochs=1, verbose=0)
-        >>> vae.forecast(walks[:4], steps=5, samples=10).sample.shape
-        TensorShape([10, 4, 5, 3])
+        >>> vae = tfvae.zoo.vrnn((8, 3), 2, likelihood="Normal", hidden=(8,), units=8)
+        >>> vae.generate(2, seed=0).sample.shape
+        TensorShape([2, 8, 3])
 
     References:
         Chung, Kastner, Dinh, Goel, Courville and Bengio (2015), A recurrent latent variable model
