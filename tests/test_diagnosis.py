@@ -83,8 +83,8 @@ def test_a_decoder_that_ignores_z_is_found() -> None:
 def test_the_gain_is_what_another_z_costs(float64: None) -> None:
     # E log p(x|z) - E log p(x|z') is E (z - z')ᵀ Wᵀ (x - b) / s², for z and z' have the same
     # moments; z and x are drawn jointly, z' is independent of x.
-    x = TRUTH.sample(6000)
-    found = diagnosis(TRUTH.vae(), x, batch_size=2000)
+    x = TRUTH.sample(3000)
+    found = diagnosis(TRUTH.vae(), x, batch_size=1000)
     assert found.facts.gain is not None
     exact = np.sum(TRUTH.w**2) / TRUTH.s**2
     # 4.5 standard errors, doubled since each z counts twice; a false alarm once in 140,000 seeds.
@@ -96,6 +96,7 @@ def test_the_gain_is_what_another_z_costs(float64: None) -> None:
     np.testing.assert_allclose(kl_per_dimension(TRUTH.vae(), x)[0], each)
 
 
+@pytest.mark.slow
 def test_the_kl_of_each_latent_of_a_level_adds_up() -> None:
     vae = tfvae.zoo.hierarchical_vae((5,), (3, 2), hidden=(4,), likelihood="Normal")
     found = kl_per_dimension(vae, X, samples=4)

@@ -53,6 +53,7 @@ def test_of_counts_there_is_the_squared_error_alone() -> None:
     assert found.why_not["ssim"] == found.why_not["psnr"] == "counts have no peak"
 
 
+@pytest.mark.slow
 def test_of_sentences_tokens_are_right_or_wrong() -> None:
     vae = tfvae.zoo.sentence_vae((8,), 2, units=8, embedding=4)
     x = np.asarray(vae.generate(6, seed=0).tokens, np.float32)
@@ -65,6 +66,7 @@ def test_of_sentences_tokens_are_right_or_wrong() -> None:
     assert "tokens" in found.why_not["mse"]
 
 
+@pytest.mark.slow
 def test_of_sequences_what_was_observed_counts() -> None:
     vae = tfvae.zoo.deep_markov_model((6, 2), 2, units=4, hidden=(4,), likelihood="Normal")
     x = np.random.default_rng(0).normal(size=(5, 6, 2)).astype("float32")

@@ -37,6 +37,7 @@ def test_the_numbers_are_those_of_the_metrics() -> None:
     assert steps == [(step, 4) for step in (1, 2, 3, 4)]
 
 
+@pytest.mark.slow
 def test_a_model_of_the_data_is_as_near_as_other_data_and_a_wrong_one_is_not() -> None:
     right = sample_quality(TRUTH.vae(), TEST, train=TRAIN, features=identity)
     assert right.frechet_of_data is not None
@@ -68,9 +69,9 @@ def test_principal_components_keep_distances() -> None:
 
 def test_the_classifier_tells_classes_apart_and_repeats() -> None:
     rng = np.random.default_rng(0)
-    y = np.repeat(["left", "right"], 100)
-    # Told apart by one value out of 20, in which they differ by two deviations.
-    x = rng.normal(size=(200, 4, 5)) + 2 * (y == "left")[:, None, None] * (np.arange(5) == 0)
+    y = np.repeat(["left", "right"], 50)
+    # Told apart by one column of values, in which they differ by two deviations.
+    x = rng.normal(size=(100, 4, 5)) + 2 * (y == "left")[:, None, None] * (np.arange(5) == 0)
     space = feature_spaces.classifier(x, y)
     assert space.name == "64 features of a small classifier of 2 classes"
     found = space(x)

@@ -104,6 +104,7 @@ def test_information_goes_from_that_of_a_gaussian_channel_to_log_n(float64: None
     assert same.mutual_information.mean == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_of_a_part_of_the_mixture_its_density_is_unbiased(float64: None) -> None:
     truth = LinearGaussian.random()
     vae, x = truth.vae(), truth.sample(60)
@@ -117,6 +118,7 @@ def test_of_a_part_of_the_mixture_its_density_is_unbiased(float64: None) -> None
     assert np.mean([part.marginal_kl.mean for part in parts]) < whole.marginal_kl.mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inference", ["ladder", "bottom_up"])
 def test_of_a_hierarchy_the_latents_of_all_levels_are_one(inference: str, float64: None) -> None:
     truth = Chain.random()
@@ -142,6 +144,7 @@ def test_of_a_hierarchy_the_latents_of_all_levels_are_one(inference: str, float6
     assert found.total_correlation is None
 
 
+@pytest.mark.slow
 def test_draws_follow_the_seed() -> None:
     truth = LinearGaussian.random()
     vae, x = truth.vae(), truth.sample(10).astype("float32")

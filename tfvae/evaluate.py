@@ -15,8 +15,10 @@ import tensorflow as tf
 
 from tfvae import intake, markup, random
 from tfvae.active import ActiveUnits, active_units
+from tfvae.ais import AIS, annealed
 from tfvae.batches import Estimate, UndefinedError
 from tfvae.bayesian.conversion import mean, redraw
+from tfvae.calibration import Calibration, calibration
 from tfvae.diagnosis import Diagnosis, diagnosis
 from tfvae.divergence import kl_per_dimension
 from tfvae.loop import xla_pays
@@ -29,7 +31,9 @@ from tfvae.surgery import Surgery, surgery
 from tfvae.usage import CodeUse, code_usage
 
 __all__ = [
+    "AIS",
     "ActiveUnits",
+    "Calibration",
     "CodeUse",
     "Diagnosis",
     "Estimate",
@@ -40,6 +44,8 @@ __all__ = [
     "Surgery",
     "UndefinedError",
     "active_units",
+    "annealed",
+    "calibration",
     "code_usage",
     "diagnosis",
     "evaluate",

@@ -66,7 +66,7 @@ def principal_components(x: Any, components: int = COMPONENTS, seed: int = 0) ->
     Example:
         >>> x = np.random.default_rng(0).normal(size=(100, 6, 6))
         >>> space = tfvae.feature_spaces.principal_components(x, 5)
-        >>> space.name, space(x).shape, round(float(space(x).var(axis=0).mean()), 2)
+        >>> space.name, space(x).shape, round(float(space(x).var(axis=0, ddof=1).mean()), 2)
         ('5 principal components', (100, 5), 1.0)
     """
     from sklearn.decomposition import PCA

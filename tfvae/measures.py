@@ -147,7 +147,7 @@ def measure(
     samples: int = 1000,
     seed: int = 0,
     features: Any = None,
-    examples: int = 100,
+    examples: int = 50,
     weight_draws: int = 0,
     progress: bool = False,
 ) -> Measures:
@@ -454,6 +454,104 @@ def _samples_rows(found: Any) -> list[Row]:
     ]
 
 
+def _ais(asked: Asked, show: bool) -> Any:
+    from tfvae.divergence import check_densities
+
+    vae, count = asked.vae, asked.examples
+    # Of the same examples, so that what differs is the estimate.
+    values, beside = _first(asked)
+    with _bar(show, "annealing") as progress:
+        found = tfvae.evaluate.annealed(
+            vae,
+            values,
+            chains=_CHAINS,
+            temperatures=_TEMPERATURES,
+            seed=asked.seed,
+            condition=beside,
+            progress=progress,
+        )
+    try:
+        check_densities(vae)
+        bound = tfvae.evaluate.log_marginal(
+            vae, values, asked.samples, asked.seed, condition=beside
+        )
+    except ValueError:  # a posterior without a density, of which there is nothing to check
+        bound = None
+    return _annealed(found, bound, count)
+
+
+def _first(asked: Asked) -> tuple[Any, Any]:
+    """Return the first examples, as many as are asked for, and what stands beside them."""
+    x, condition = asked.x, asked.condition
+    streamed = isinstance(x, tfvae.records.Records)
+    x = x.take(asked.examples) if streamed else x[: asked.examples]
+    return x, None if condition is None else condition[: asked.examples]
+
+
+_CHAINS, _TEMPERATURES = 8, 200
+
+
+class Annealed(NamedTuple):
+    """Annealed importance sampling beside the importance weighted bound, on the same examples.
+
+    Attributes:
+        log_marginal: the mean of the annealed bound, with its standard error over examples.
+        gain: by how much it is above the importance weighted bound, in nats, with its standard
+            error; well above 0 where that bound is loose. None where there is no such bound.
+        effective: how many of the chains the weights are worth, on average.
+        acceptance: the mean share of proposals that were accepted.
+        chains: of each example.
+        temperatures: between prior and posterior.
+        examples: how many.
+    """
+
+    log_marginal: Estimate
+    gain: Estimate | None
+    effective: float
+    acceptance: float
+    chains: int
+    temperatures: int
+    examples: int
+
+
+def _annealed(found: Any, bound: Any, examples: int) -> Annealed:
+    from tfvae.batches import Estimate
+
+    return Annealed(
+        Estimate.of(found.log_marginal),
+        None if bound is None else Estimate.of(found.log_marginal - bound),
+        float(found.effective.mean()),
+        float(found.acceptance.mean()),
+        found.chains,
+        found.temperatures,
+        examples,
+    )
+
+
+def _ais_rows(found: Annealed) -> list[Row]:
+    how = f"{found.examples:,} examples, {found.temperatures} temperatures, {found.chains} chains"
+    rows = [_mean("annealed", found.log_marginal, f"nats: lower bound on log p(x), {how}")]
+    if found.gain is not None:
+        meaning = "nats: above log_marginal of the same; that bound is loose by as much, or more"
+        rows.append(_mean("gain", found.gain, meaning))
+    worth = f"of {found.chains}; near 1 take more temperatures"
+    return [*rows, Row("effective chains", found.effective, None, worth)]
+
+
+def _calibration(asked: Asked, show: bool) -> Any:
+    from tfvae.batches import read
+
+    beside = read(asked.vae, asked.x, asked.condition, "measure").beside
+    with _bar(show, "calibration") as progress:
+        return tfvae.evaluate.calibration(
+            asked.vae, seed=asked.seed, condition=beside, progress=progress
+        )
+
+
+def _calibration_rows(found: Any) -> list[Row]:
+    return [Row("calibration p", found.p_value, None, found.finding, 4)]
+
+
 MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement("bound", "log p(x), the ELBO and its terms", _bound, _bound_rows),
     Measurement("active_units", "latents that follow the data", _active_units, _active_rows),
@@ -467,5 +565,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
         "reconstruction", "errors of reconstructions", _reconstruction, _reconstruction_rows
     ),
     Measurement("samples", "distances of samples from data", _samples, _samples_rows),
+    Measurement("ais", "log p(x) by annealed importance sampling", _ais, _ais_rows),
+    Measurement("calibration", "ranks of latents", _calibration, _calibration_rows),
 )
 """In the order in which they are taken and shown."""

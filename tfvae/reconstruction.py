@@ -64,8 +64,8 @@ def reconstruction(
         >>> vae = tfvae.zoo.vae((8, 8), latent_dim=2, hidden=(16,))
         >>> x = np.random.default_rng(0).integers(0, 2, (64, 8, 8))
         >>> found = tfvae.evaluate.reconstruction(vae, x)
-        >>> found.data_range, round(found.mse.mean, 1)
-        (1.0, 0.2...)
+        >>> found.data_range, 0.2 < found.mse.mean < 0.3
+        (1.0, True)
     """
     data = read(vae, x, condition, "reconstruction", batch_size=batch_size)
     if vae.likelihood.support.kind == "tokens":

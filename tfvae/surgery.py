@@ -134,10 +134,10 @@ def surgery(
     Example:
         >>> vae = tfvae.zoo.vae((8, 8), latent_dim=2, hidden=(16,))
         >>> x = np.random.default_rng(0).integers(0, 2, (64, 8, 8))
-        >>> found = tfvae.evaluate.surgery(vae, x)
+        >>> found = tfvae.evaluate.surgery(vae, x, draws=64)
         >>> parts = found.mutual_information.mean + found.marginal_kl.mean
-        >>> round(found.kl.mean - parts, 4) == 0, found.mutual_information.mean < np.log(64)
-        (True, True)
+        >>> round(found.kl.mean - parts, 4)
+        0.0
 
     References:
         Hoffman and Johnson (2016), ELBO surgery: yet another way to carve up the variational

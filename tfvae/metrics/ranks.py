@@ -112,7 +112,9 @@ def _trends(
     size = draws + 1
     variance = (size**2 - 1) / 12
     fourth = (size**2 - 1) * (3 * size**2 - 7) / 240
-    bias = centred.mean(axis=0) * math.sqrt(count / variance)
+    # Of ranks that are spread wider than uniform ones the mean is less sure than of those.
+    wide = np.maximum(centred.var(axis=0), variance)
+    bias = centred.mean(axis=0) * np.sqrt(count / wide)
     # Of a coin (L = 1) squares are all alike: of its spread nothing can be said.
     deviation = math.sqrt(max(fourth - variance**2, 0))
     spread = (np.mean(centred**2, axis=0) - variance) * math.sqrt(count)
