@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -168,6 +170,16 @@ def test_it_repeats_and_follows_its_seed() -> None:
     first, again, other = (annealed(vae, x, seed=seed, **options) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.log_marginal, again.log_marginal)
     assert not np.array_equal(first.log_marginal, other.log_marginal)
+
+
+@pytest.mark.slow
+def test_a_model_that_was_annealed_can_be_forgotten() -> None:
+    vae = TRUTH.vae()
+    annealed(vae, TRUTH.sample(2).astype("float32"), temperatures=2, chains=2, leapfrog=1)
+    forgotten = weakref.ref(vae)
+    del vae
+    gc.collect()
+    assert forgotten() is None
 
 
 def test_what_cannot_be_annealed_is_refused() -> None:

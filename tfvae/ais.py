@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -114,9 +115,7 @@ def annealed(
     data = read(vae, x, condition, "annealed", batch_size=batch_size)
     size = min(batch_size, len(data))
     path = tf.constant(schedule(temperatures))
-    run = tf.function(
-        _Run(vae, space, chains, leapfrog), jit_compile=xla_pays(*vae.networks()), autograph=False
-    )
+    run = _compiled(vae, space, chains, leapfrog)
     unknown = tf.ones([temperatures, size])
     parts, done = [], 0
     for rows in data.parts(size):
@@ -268,6 +267,26 @@ def _space(vae: VAE) -> _Space:
         f"numbers, over which chains can move. Received: prior={type(prior).__name__} over "
         f"{prior.support.value}."
     )
+
+
+_RUNS: weakref.WeakKeyDictionary[VAE, dict[tuple[int, int], Callable[..., Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _compiled(vae: VAE, space: _Space, chains: int, leapfrog: int) -> Callable[..., Any]:
+    """Return what runs all temperatures of a batch, traced once for each model and size."""
+    runs = _RUNS.setdefault(vae, {})
+    if (chains, leapfrog) not in runs:
+        # The dictionary must not keep its own keys alive.
+        model: Any = weakref.proxy(vae)
+        space.vae = model
+        runs[chains, leapfrog] = tf.function(
+            _Run(model, space, chains, leapfrog),
+            jit_compile=xla_pays(*vae.networks()),
+            autograph=False,
+        )
+    return runs[chains, leapfrog]
 
 
 class _Run:
