@@ -23,6 +23,9 @@ def _how(command: Any) -> Any:
         click.option("--data", help="Where the data is now, if it has moved."),
         support.weights,
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option(
+            "--metrics", help="What to measure beside the bound, as of `tfvae evaluate`; or all."
+        ),
         click.option("--limit", type=_COUNT, help="Only the first examples of the test set."),
         click.option(
             "--samples", type=_COUNT, default=100, show_default=True, help="Importance samples."

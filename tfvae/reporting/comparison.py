@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tfvae import markup
 from tfvae.reporting.blocks import Picture
-from tfvae.reporting.facts import Request, Scored, drawn, flat, part, score
+from tfvae.reporting.facts import Request, Scored, drawn, flat, part, score, training_part
 from tfvae.run_config import RunError
 from tfvae.runs import Run
 
@@ -224,6 +224,11 @@ def gather(runs: Sequence[Run], request: Request) -> Comparison:
         ValueError: for data that cannot be read.
     """
     check(runs, request)
+    request = dataclasses.replace(
+        request,
+        kinds=PICTURES if request.kinds is None else request.kinds,
+        metrics=METRICS if request.metrics is None else request.metrics,
+    )
     first = runs[0]
     if request.data is None:
         dataset = first.data()
@@ -233,7 +238,7 @@ def gather(runs: Sequence[Run], request: Request) -> Comparison:
     test = part(dataset, request)
     judged = tuple(
         _judge(name, run, test, dataset, request)
-        for name, run in zip(names(runs), runs, strict=True)
+        for name, run in zip(named(runs), runs, strict=True)
     )
     warnings = _warnings(judged, dataset)
     return Comparison(judged, request, dataset.name, dataset.fingerprint, warnings)
@@ -268,7 +273,7 @@ def check(runs: Sequence[Run], request: Request) -> None:
             )
 
 
-def names(runs: Sequence[Run]) -> list[str]:
+def named(runs: Sequence[Run]) -> list[str]:
     """Name runs as briefly as tells them apart: by their folders, or their paths."""
     folders = [run.path.resolve().name for run in runs]
     return folders if len(set(folders)) == len(runs) else [str(run.path) for run in runs]
@@ -279,12 +284,14 @@ def _judge(name: str, run: Run, test: Any, dataset: Dataset, request: Request) -
 
     request.say(f"Loading {run.path} …")
     model = run.model(request.weights)
-    scored = score(model, test, request)
-    shown = dataclasses.replace(request, kinds=PICTURES if request.kinds is None else request.kinds)
-    pictures, _ = drawn(model, test, run, dataset, shown)
+    scored = score(model, test, training_part(dataset), request)
+    pictures, _ = drawn(model, test, run, dataset, request)
     likelihood = type(model.likelihood).__name__, str(model.likelihood.support.value)
     return Judged(name, run, likelihood, description.parameters(model), scored, pictures)
 
+
+METRICS = ("active_units", "codes", "reconstruction")
+"""What is measured beside the bound, where nothing else is asked for."""
 
 PICTURES = ("samples", "reconstructions")
 """The kinds of pictures that stand side by side, where no others are asked for."""

@@ -12,19 +12,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tfvae
+from tfvae import markup, measures
 from tfvae.export.manifest import Manifest
+from tfvae.measures import Measures, Row
 from tfvae.pictures import kinds as pictures_of
 from tfvae.reporting.blocks import Picture
 from tfvae.runs import EVALUATION, Run
 
 if TYPE_CHECKING:
     from tfvae.data import Dataset
-    from tfvae.evaluate import ActiveUnits, PerExample
+    from tfvae.evaluate import PerExample
 
 Say = Callable[[str], object]
 
 # What a user is told of, where a picture or a figure is not to be had.
 _REFUSALS = (ValueError, TypeError, NotImplementedError)
+SLOW = ("ais", "calibration")
+"""What a report measures only where it is asked for: it takes minutes."""
+
+NOTHING = measures.Measures({}, {}, 0, 0)
+_TRAINING = 10_000
+
 # Of the largest difference that rounding makes, see `tfvae.export.comparisons`.
 _SAME = 1e-4
 
@@ -40,6 +48,8 @@ class Request:
         data: where the data is now, if it has moved.
         weights: which of the run's.
         kinds: which pictures, of `tfvae.pictures.KINDS`; all by default.
+        metrics: which measurements, of `tfvae.measures.MEASUREMENTS`, beside the bound; by default
+            all but `SLOW`.
         progress: show progress, on standard error.
         say: where lines of text go.
     """
@@ -50,6 +60,7 @@ class Request:
     data: str | None = None
     weights: str = "last"
     kinds: Sequence[str] | None = None
+    metrics: str | Sequence[str] | None = None
     progress: bool = False
     say: Say = lambda line: None
 
@@ -63,25 +74,48 @@ class Scored:
         per_example: the bound and its terms of each, or None.
         problem: why there are none.
         judged: what `vae.evaluate` says, where there is no bound.
-        active: which latents follow the data, or None.
+        measured: everything else.
     """
 
     examples: int
     per_example: PerExample | None
     problem: str = ""
     judged: dict[str, float] = field(default_factory=dict)
-    active: ActiveUnits | None = None
+    measured: Measures = NOTHING
+
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Figures for a table: their names, their values with their errors, what they are."""
+        found: dict[str, Any] = dict(self.judged)
+        if self.per_example is not None:
+            means = self.per_example.means()
+            found |= means._asdict()
+            found["log_marginal"] = markup.with_error(means.log_marginal, means.log_marginal_error)
+            for name in ("log_marginal_error", "examples", "samples"):
+                del found[name]
+            if len(means.kl_per_latent) == 1:
+                del found["kl_per_latent"]
+        first = [
+            (name, markup.number(value), markup.MEANINGS.get(name, ""))
+            for name, value in found.items()
+        ]
+        rows = [row for each in self.measured.rows().values() for row in each]
+        return first + [(row.name, _written(row), row.meaning) for row in rows]
 
     @property
     def figures(self) -> dict[str, Any]:
-        """Every number by its name, as ``tfvae evaluate`` calls them."""
+        """Every figure by its name."""
         found: dict[str, Any] = dict(self.judged)
         if self.per_example is not None:
             found |= self.per_example.means()._asdict()
-        if self.active is not None:
-            found["active_units"] = self.active.counts
-            found["latent_units"] = tuple(each.size for each in self.active.variances)
-        return found
+        rows = [row for each in self.measured.rows().values() for row in each]
+        return found | {row.name: row.value for row in rows if row.name}
+
+
+def _written(row: Row) -> str:
+    if isinstance(row.value, float) and row.error is not None:
+        return markup.with_error(row.value, row.error)
+    return markup.number(row.value)
 
 
 @dataclass(frozen=True)
@@ -143,6 +177,7 @@ def gather(run: Run, request: Request, export: str | Path | None = None) -> Fact
     """
     from tfvae.export.publish import resolve
 
+    names(request)
     if request.kinds is not None:
         for kind in request.kinds:
             pictures_of.find(kind)
@@ -158,7 +193,9 @@ def gather(run: Run, request: Request, export: str | Path | None = None) -> Fact
             raise
         problem = str(error)
     test = None if dataset is None else part(dataset, request)
-    scored = None if test is None else score(model, test, request)
+    scored = None
+    if dataset is not None:
+        scored = score(model, test, training_part(dataset), request)
     pictures, undrawn = drawn(model, test, run, dataset, request)
     exported = None
     if version is not None and manifest is not None:
@@ -178,12 +215,24 @@ def part(dataset: Dataset, request: Request) -> Any:
     return test if request.limit is None else test.take(min(request.limit, len(test)))
 
 
-def score(model: tfvae.VAE, test: Any, request: Request) -> Scored:
-    """Measure what there is to measure of a model on a test set."""
+def training_part(dataset: Dataset) -> Any:
+    """Return training examples, enough to find a feature space by."""
+    return dataset.train.take(min(_TRAINING, len(dataset.train)))
+
+
+def score(model: tfvae.VAE, test: Any, train: Any, request: Request) -> Scored:
+    """Measure what there is to measure of a model on a test set.
+
+    Args:
+        model: the model.
+        test: what it is measured on.
+        train: what a feature space for samples is found by.
+        request: what was asked for.
+    """
     from tfvae import evaluate
 
     request.say(f"Evaluating {len(test):,} test examples …")
-    found, problem, judged, active = None, "", {}, None
+    found, problem, judged = None, "", {}
     try:
         found = evaluate.per_example(
             model, test, request.samples, request.seed, progress=request.progress
@@ -192,9 +241,36 @@ def score(model: tfvae.VAE, test: Any, request: Request) -> Scored:
         problem = str(error)
         with contextlib.suppress(*_REFUSALS):
             judged = model.evaluate(test, verbose=0, return_dict=True)
-    with contextlib.suppress(*_REFUSALS):
-        active = evaluate.active_units(model, test, seed=request.seed)
-    return Scored(len(test), found, problem, judged, active)
+    results: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    for name in names(request):
+        request.say(f"Measuring {name} …")
+        try:
+            one = measures.measure(
+                model,
+                test,
+                [name],
+                train=train,
+                samples=request.samples,
+                seed=request.seed,
+                progress=request.progress,
+            )
+            results |= one.results
+        except _REFUSALS as error:
+            left_out[name] = str(error)
+    measured = measures.Measures(results, left_out, len(test), request.seed)
+    return Scored(len(test), found, problem, judged, measured)
+
+
+def names(request: Request) -> tuple[str, ...]:
+    """Return what is measured beside the bound, which is measured example by example.
+
+    Raises:
+        ValueError: for names of nothing.
+    """
+    asked = measures.check_names("all" if request.metrics is None else request.metrics)
+    skipped = {"bound", *(SLOW if request.metrics is None else ())}
+    return tuple(name for name in asked if name not in skipped)
 
 
 def drawn(

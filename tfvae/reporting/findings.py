@@ -11,7 +11,6 @@ from tfvae.reporting.facts import Exported, Facts
 
 # Of what is known to two places, this share of the bound is more than noise of an epoch.
 _SHARE = 0.01
-_FEW = 0.5
 _ENDS = {
     "running": "Training is running, or was killed",
     "interrupted": "Training was interrupted",
@@ -24,7 +23,8 @@ def figures(facts: Facts) -> Iterator[Figures]:
     scored = facts.scored
     if scored is not None and scored.per_example is not None:
         means = scored.per_example.means()
-        about = f"± {markup.number(means.log_marginal_error)} nats, test, "
+        written = markup.with_error(means.log_marginal, means.log_marginal_error)
+        about = f"± {written.partition(' ± ')[2] or 'unknown'} nats, test, "
         about += f"{means.samples:,} importance samples"
         yield Figures("log p(x) ≥", markup.number(means.log_marginal), about)
         yield Figures("ELBO", markup.number(means.elbo), "nats, test")
@@ -33,10 +33,13 @@ def figures(facts: Facts) -> Iterator[Figures]:
     elif scored is not None:
         for name, value in scored.judged.items():
             yield Figures(name, markup.number(value), "test")
-    if scored is not None and scored.active is not None:
-        counts = scored.active.counts
-        of = sum(each.size for each in scored.active.variances)
-        yield Figures("active latents", f"{sum(counts)} of {of}", "they follow the data")
+    if scored is not None and "active_units" in scored.measured.results:
+        active = scored.measured["active_units"]
+        of = sum(each.size for each in active.variances)
+        yield Figures("active latents", f"{sum(active.counts)} of {of}", "they follow the data")
+    if scored is not None and "codes" in scored.measured.results:
+        codes = scored.measured["codes"]
+        yield Figures("codes used", f"{codes.used} of {codes.codes}", "on the test set")
     from tfvae import description
 
     yield Figures("parameters", f"{description.parameters(facts.model):,}", "of all networks")
@@ -111,27 +114,17 @@ def _validation(history: dict[str, list[float]]) -> Iterator[Finding]:
 
 
 def _latents(facts: Facts) -> Iterator[Finding]:
-    scored = facts.scored
-    if scored is None or scored.active is None:
+    if facts.scored is None or "diagnosis" not in facts.scored.measured.results:
         return
-    counts = scored.active.counts
-    sizes = [each.size for each in scored.active.variances]
-    names = facts.model.latent_names
-    for name, count, size in zip(names, counts, sizes, strict=True):
-        where = f" of {name}" if len(counts) > 1 else ""
-        text = f"{count} of {size} latents{where} follow the data"
-        if count == 0:
-            yield Finding(
-                "warning",
-                f"{text}: the posterior has collapsed, and reconstructions say nothing of their "
-                "originals. A smaller beta, its annealing, free bits or a weaker decoder may help.",
-            )
-        elif count < _FEW * size:
-            yield Finding(
-                "note", f"{text}: fewer latents would do, or beta or the decoder is too strong."
-            )
-        else:
-            yield Finding("good", f"{text}.")
+    found = facts.scored.measured["diagnosis"]
+    tone = "good" if found.verdict == "healthy" else "warning"
+    yield Finding(tone, _sentence(found.finding, found.advice))
+
+
+def _sentence(*parts: str) -> str:
+    """Join parts of which each is to be a sentence of its own."""
+    found = [part[:1].upper() + part[1:].rstrip(".") + "." for part in parts if part]
+    return " ".join(found)
 
 
 def _data(facts: Facts) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from tfvae.reporting.blocks import Block, Code, Pictures, Section, TableBlock, T
 from tfvae.reporting.facts import Facts, flat, is_shown, lines
 
 _COURSE = ("training",)
-_DATA = ("samples", "reconstructions", "interpolations", "forecasts", "levels")
+_DATA = ("samples", "reconstructions", "forecast", "levels")
 
 
 def sections(facts: Facts) -> list[Section]:
@@ -39,15 +39,17 @@ def _metrics(facts: Facts) -> Section:
     if facts.scored is None:
         absent.append(facts.data_problem)
     else:
-        rows = [
-            (name, value, markup.MEANINGS.get(name, ""))
-            for name, value in facts.scored.figures.items()
-        ]
-        limit = f", first {facts.scored.examples:,} examples"
-        title = f"On the test set{limit if facts.request.limit else ''}, seed {facts.request.seed}"
+        rows = facts.scored.rows
+        count, request = facts.scored.examples, facts.request
+        title = (
+            f"On {'the first ' * (request.limit is not None)}{count:,} test examples, "
+            f"{request.samples:,} importance samples, seed {request.seed}; ± standard errors"
+        )
         blocks.append(TableBlock(Table(rows, ("", "value", ""), title, (1,))))
         if facts.scored.problem:
             absent.append(facts.scored.problem)
+        left_out = facts.scored.measured.left_out
+        absent += [f"{name}: {why}" for name, why in left_out.items()]
     recorded = [
         (name, value, markup.MEANINGS.get(name, ""))
         for name, value in flat(facts.recorded).items()
@@ -70,8 +72,10 @@ def _pictures(facts: Facts, title: str, kinds: tuple[str, ...] | None) -> Sectio
 
 
 def _draws(facts: Facts) -> Section:
-    found = _pictures(facts, "Samples and reconstructions", _DATA)
+    title = "Samples and reconstructions"
     drawn, pairs = facts.sentences
+    # Text is text: it can be searched, copied and read aloud, as a picture of it cannot.
+    found = Section(title) if drawn else _pictures(facts, title, _DATA)
     blocks: list[Block] = []
     if drawn:
         title = "Sentences, each from a draw of the prior"
@@ -79,7 +83,7 @@ def _draws(facts: Facts) -> Section:
     if pairs:
         title = "Sentences of the test set, and what the model makes of their means"
         blocks.append(TableBlock(Table(pairs, ("original", "reconstruction"), title)))
-    return dataclasses.replace(found, blocks=[*blocks, *found.blocks]) if blocks else found
+    return dataclasses.replace(found, blocks=blocks) if blocks else found
 
 
 def _curves(facts: Facts) -> Section:
