@@ -40,7 +40,7 @@ def test_models(name: str) -> None:
 
 
 def test_a_generator_and_a_network_that_is_not_built() -> None:
-    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(9)])
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(9)], name="sequential")
     generator = tfvae.Generator(decoder, "Bernoulli")
     assert repr(generator) == (
         "<Generator 'sequential': z [2], x [9], StandardNormal → Bernoulli, 27 parameters>"

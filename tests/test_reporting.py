@@ -163,6 +163,7 @@ def test_findings_of_latents(run: Run) -> None:
         return next(each for each in findings.findings(known) if "2 of 10" in each.text)
 
     assert found("healthy", "") == Finding("good", "2 of 10 are.")
+    assert found("partial", "").tone == "note"
     assert found("weak", "try less.") == Finding("warning", "2 of 10 are. Try less.")
 
 
@@ -335,13 +336,15 @@ def test_a_card_says_what_the_run_knows(run: Run, tmp_path: Path) -> None:
     assert best.metrics == {"val_elbo": -1.0, "val_kl": 3.0}
     assert reporting.card(run, "ema").metrics == {}
     evaluated = {"epochs": 2, "weights": "last", "examples": 360, "samples": 10, "seed": 1,
-                 "run": "/a/b", "elbo": -5.0}  # fmt: skip
+                 "run": "/a/b", "elbo": -5.0, "left_out": {"codes": "none"},
+                 "measures": {"bound": {"elbo": -5.0}, "active_units": {"variances": [[1.0]]},
+                              "reconstruction": {"mse": {"mean": 0.25}}}}  # fmt: skip
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluated))
     found = reporting.card(run)
-    assert found.metrics == {"elbo": -5.0}
+    assert found.metrics == {"elbo": -5.0, "reconstruction.mse.mean": 0.25}
     assert found.measured_on.startswith("360 examples of its test set, with 10 importance")
     # Of other weights, or of an earlier state of the run, it says nothing of these.
-    assert reporting.card(run, "best").metrics != {"elbo": -5.0}
+    assert "elbo" not in reporting.card(run, "best").metrics
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluated | {"epochs": 1}))
     assert reporting.card(run).metrics["val_elbo"] == run.history["val_elbo"][-1]
     assert str(tmp_path) not in repr(found)

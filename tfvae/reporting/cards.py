@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tfvae import markup
-from tfvae.reporting.facts import recorded_evaluation
+from tfvae.reporting.facts import recorded_evaluation, recorded_figures
 from tfvae.runs import Run
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def _metrics(run: Run, weights: str) -> tuple[dict[str, Any], str]:
     """Return figures of these weights, and what they were measured on."""
     recorded = recorded_evaluation(run, weights)
     if recorded:
-        about = ("run", "epochs", "weights", "seed", "examples", "samples")
-        figures = {name: value for name, value in recorded.items() if name not in about}
+        figures = recorded_figures(recorded)
         count, samples = recorded.get("examples"), recorded.get("samples")
         return figures, (
             f"{markup.number(count)} examples of its test set, with {markup.number(samples)} "

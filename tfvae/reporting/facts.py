@@ -32,6 +32,7 @@ SLOW = ("ais", "calibration")
 
 NOTHING = measures.Measures({}, {}, 0, 0)
 _TRAINING = 10_000
+_MOST = 16
 
 # Of the largest difference that rounding makes, see `tfvae.export.comparisons`.
 _SAME = 1e-4
@@ -372,8 +373,19 @@ def flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def is_shown(value: Any) -> bool:
-    """Whether a value is one for a table: no text of lines, no long lists."""
+def recorded_figures(recorded: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers, and short lists of numbers, of what ``tfvae evaluate`` wrote."""
+    nested = flat(recorded.get("measures", {}))
+    own = {name: value for name, value in recorded.items() if name not in _ABOUT}
+    # The bound stands in both.
+    every = own | {name: each for name, each in nested.items() if not name.startswith("bound.")}
+    return {name: value for name, value in every.items() if _is_figure(value)}
+
+
+_ABOUT = ("run", "epochs", "weights", "seed", "examples", "samples", "weight_draws")
+
+
+def _is_figure(value: Any) -> bool:
     if isinstance(value, list):
-        return len(value) <= 16 and all(isinstance(each, int | float) for each in value)
-    return not isinstance(value, str) or len(value) < 200
+        return 0 < len(value) <= _MOST and all(isinstance(each, int | float) for each in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)

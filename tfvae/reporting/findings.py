@@ -117,7 +117,8 @@ def _latents(facts: Facts) -> Iterator[Finding]:
     if facts.scored is None or "diagnosis" not in facts.scored.measured.results:
         return
     found = facts.scored.measured["diagnosis"]
-    tone = "good" if found.verdict == "healthy" else "warning"
+    # Some latents less than there are is no fault of what the others make.
+    tone = {"healthy": "good", "partial": "note"}.get(found.verdict, "warning")
     yield Finding(tone, _sentence(found.finding, found.advice))
 
 

@@ -12,7 +12,7 @@ from tfvae.export.shown import endpoint_rows
 from tfvae.export.verification import by_runtime
 from tfvae.markup import Table
 from tfvae.reporting.blocks import Block, Code, Pictures, Section, TableBlock, Text
-from tfvae.reporting.facts import Facts, flat, is_shown, lines
+from tfvae.reporting.facts import Facts, lines, recorded_figures
 
 _COURSE = ("training",)
 _DATA = ("samples", "reconstructions", "forecast", "levels")
@@ -52,11 +52,15 @@ def _metrics(facts: Facts) -> Section:
         absent += [f"{name}: {why}" for name, why in left_out.items()]
     recorded = [
         (name, value, markup.MEANINGS.get(name, ""))
-        for name, value in flat(facts.recorded).items()
-        if name not in ("run", "epochs") and is_shown(value)
+        for name, value in recorded_figures(facts.recorded).items()
     ]
     if recorded:
-        title = "Recorded by the last `tfvae evaluate`"
+        known = facts.recorded
+        title = (
+            f"Recorded by the last `tfvae evaluate`: {markup.number(known.get('examples'))} "
+            f"examples, {markup.number(known.get('samples'))} importance samples, "
+            f"{known.get('weights', 'last')} weights, seed {known.get('seed')}"
+        )
         blocks.append(TableBlock(Table(recorded, ("", "value", ""), title, (1,))))
     return Section("Metrics", blocks, absent)
 
