@@ -24,7 +24,8 @@ from tfvae.evaluate import PerExample
 from tfvae.measures import Measures
 from tfvae.reporting import comparison, facts, findings, pages
 from tfvae.reporting.blocks import Finding
-from tfvae.reporting.facts import Request, Scored
+from tfvae.reporting.request import Request
+from tfvae.reporting.scoring import Scored
 from tfvae.runs import Run, RunConfig, RunError, train
 
 HOW: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tfvae import markup
-from tfvae.reporting.facts import recorded_evaluation, recorded_figures
+from tfvae.reporting.recorded import recorded_evaluation, recorded_figures
 from tfvae.runs import Run
 
 if TYPE_CHECKING:

@@ -13,7 +13,10 @@ import numpy.typing as npt
 
 from tfvae import markup
 from tfvae.reporting.blocks import Picture
-from tfvae.reporting.facts import Request, Scored, drawn, flat, part, score, training_part
+from tfvae.reporting.facts import drawn
+from tfvae.reporting.recorded import flat
+from tfvae.reporting.request import Request
+from tfvae.reporting.scoring import Scored, part, score, training_part
 from tfvae.run_config import RunError
 from tfvae.runs import Run
 

@@ -14,8 +14,8 @@ from tfvae.reporting import comparison, facts
 from tfvae.reporting.blocks import Page
 from tfvae.reporting.comparison import Comparison
 from tfvae.reporting.comparison_page import page_of
-from tfvae.reporting.facts import Request
 from tfvae.reporting.findings import figures, findings
+from tfvae.reporting.request import Request
 from tfvae.reporting.sections import sections
 from tfvae.runs import REPORT, Run
 

@@ -12,7 +12,8 @@ from tfvae.export.shown import endpoint_rows
 from tfvae.export.verification import by_runtime
 from tfvae.markup import Table
 from tfvae.reporting.blocks import Block, Code, Pictures, Section, TableBlock, Text
-from tfvae.reporting.facts import Facts, lines, recorded_figures
+from tfvae.reporting.facts import Facts, lines
+from tfvae.reporting.recorded import recorded_figures
 
 _COURSE = ("training",)
 _DATA = ("samples", "reconstructions", "forecast", "levels")
