@@ -22,7 +22,7 @@ from tfvae import markup, reporting
 from tfvae.cli import cli
 from tfvae.evaluate import PerExample
 from tfvae.measures import Measures
-from tfvae.reporting import comparison, facts, findings, pages
+from tfvae.reporting import comparison, facts, findings, judging, pages
 from tfvae.reporting.blocks import Finding
 from tfvae.reporting.request import Request
 from tfvae.reporting.scoring import Scored
@@ -308,19 +308,19 @@ def test_runs_that_cannot_be_compared(run: Run) -> None:
         ([one, but(scale=2.0)], "scale=None, 2.0"),
     ):
         with pytest.raises(RunError, match=said):
-            comparison.check(given, Request())
-    comparison.check([one, but(fingerprint="0" * 64)], Request(data="digits"))
+            judging.check(given, Request())
+    judging.check([one, but(fingerprint="0" * 64)], Request(data="digits"))
 
 
 def test_a_likelihood_of_another_support_is_warned_of(run: Run) -> None:
     one = judged("a", {}, run)
     other = dataclasses.replace(one, likelihood=("Normal", "real"))
-    (warning,) = comparison._warnings((one, other), run.data())
+    (warning,) = judging._warnings((one, other), run.data())
     assert "Bernoulli of binary; Normal of real" in warning
-    assert comparison._warnings((one, one), run.data()) == ()
+    assert judging._warnings((one, one), run.data()) == ()
     config = dataclasses.replace(run.config, fingerprint="0" * 64)
     stranger = dataclasses.replace(one, run=dataclasses.replace(one.run, config=config))
-    (warning,) = comparison._warnings((stranger, stranger), run.data())[:1]
+    (warning,) = judging._warnings((stranger, stranger), run.data())[:1]
     assert "was trained on other data" in warning
 
 

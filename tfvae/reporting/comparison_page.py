@@ -19,7 +19,7 @@ from tfvae.reporting.blocks import (
     TableBlock,
     Text,
 )
-from tfvae.reporting.comparison import PICTURES, Comparison
+from tfvae.reporting.comparison import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,7 +158,7 @@ def _lines(curves: dict[str, Any], label: str) -> Figure:
 
 
 def _pictures(found: Comparison) -> Iterator[Section]:
-    for kind in found.request.kinds or PICTURES:
+    for kind in found.request.kinds or ():
         shown = [
             Picture(picture.source, f"{each.name}: {picture.title}", picture.width)
             for each in found.judged

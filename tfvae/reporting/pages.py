@@ -10,7 +10,7 @@ from typing import Any
 import tfvae
 from tfvae import files, markup
 from tfvae.export.manifest import now
-from tfvae.reporting import comparison, facts
+from tfvae.reporting import facts, judging
 from tfvae.reporting.blocks import Page
 from tfvae.reporting.comparison import Comparison
 from tfvae.reporting.comparison_page import page_of
@@ -101,7 +101,7 @@ def compare(
     """
     request = Request(**options)
     loaded = [run if isinstance(run, Run) else Run.load(run) for run in runs]
-    found = comparison.gather(loaded, request)
+    found = judging.gather(loaded, request)
     if out is not None:
         write(page_of(found, _footer()), Path(out))
     return found
