@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import io
 import json
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +17,16 @@ from click.testing import CliRunner
 from matplotlib import image as images
 from pages import Page
 from scipy import stats
+from test_golden import GOLDEN
 
 import tfvae
 from tfvae import markup, reporting
 from tfvae.cli import cli
 from tfvae.evaluate import PerExample
+from tfvae.export import verification
+from tfvae.export.manifest import Manifest
 from tfvae.measures import Measures
-from tfvae.reporting import comparison, facts, findings, judging, pages
+from tfvae.reporting import comparison, facts, findings, judging, pages, sections
 from tfvae.reporting.blocks import Finding
 from tfvae.reporting.request import Request
 from tfvae.reporting.scoring import Scored
@@ -389,3 +393,76 @@ def test_compare_prints(
     assert str(difference) in table
     printed = CliRunner().invoke(cli, ["compare", *places, "--json"]).stdout
     assert json.loads(printed) == json.loads(json.dumps(found.to_dict()))
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("golden")
+    with tarfile.open(GOLDEN / "format-1.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "golden" / "1"
+
+
+def test_whether_an_export_is_of_these_weights(version: Path) -> None:
+    manifest, loaded = Manifest.read(version), tfvae.export.load(version)
+
+    def model(shift: float, size: int = 3) -> Any:
+        """Decodes as the export does, but for a shift."""
+        return SimpleNamespace(
+            decoder_params=lambda z: loaded.run("decode", {"z": z})["mean"][:, :size] + shift,
+            likelihood=SimpleNamespace(mean=lambda params: params),
+        )
+
+    assert facts.computes_the_same(model(0.0), version, manifest) is True
+    assert facts.computes_the_same(model(0.001), version, manifest) is False
+    assert facts.computes_the_same(model(0.0, size=2), version, manifest) is False
+    others = dataclasses.replace(manifest, endpoints=manifest.endpoints[1:])
+    assert facts.computes_the_same(model(0.0), version, others) is None
+    assert facts.computes_the_same(model(0.0), version / "gone", manifest) is None
+
+
+def test_what_is_said_of_an_export(run: Run, version: Path) -> None:
+    manifest = Manifest.read(version)
+
+    def page(problems: tuple[str, ...], same: bool | None) -> tuple[Page, list[Finding]]:
+        exported = facts.Exported(version, manifest, problems, same)
+        known = dataclasses.replace(bare(run), exported=exported)
+        made = reporting.blocks.Page("t", "s", sections=sections.sections(known))
+        return Page(markup.render("page.html", page=made)), list(findings.findings(known))
+
+    good, found = page((), True)
+    header, rows = verification.by_runtime(manifest.verification)
+    assert header in good.rows
+    for row in rows:
+        assert row in good.rows
+    assert [each.name for each in manifest.endpoints] == [
+        row[0] for row in good.rows if row[0] in loaded_names(manifest) and len(row) == 4
+    ]
+    assert any(each.tone == "good" and "was verified in" in each.text for each in found)
+    bad, found = page(("onnx/decode.onnx: changed since it was published",), False)
+    assert "onnx/decode.onnx: changed since it was published" in bad.text
+    warnings = " ".join(each.text for each in found if each.tone == "warning")
+    assert "onnx/decode.onnx: changed since it was published." in warnings
+    assert "does not decode as these weights do" in warnings
+    assert not any("was verified in" in each.text for each in found)
+
+
+def loaded_names(manifest: Manifest) -> set[str]:
+    return {each.name for each in manifest.endpoints}
+
+
+def test_the_export_command_writes_the_run_s_card(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def export(model: Any, path: Path, **options: Any) -> None:
+        asked.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(tfvae.export, "export", export)
+    monkeypatch.setattr(Run, "model", lambda self, weights: None)
+    line = ["export", str(run.path), "--license", "mit", "--intended-use", "Tests."]
+    result = CliRunner().invoke(cli, line)
+    assert "enough" in result.output
+    assert asked["card"] == reporting.card(run, license="mit", intended_use="Tests.")
