@@ -300,8 +300,8 @@ def test_bad_arrays(save, arrays, message):
         ("fashion-mnist", "did you mean 'fashion_mnist'"),
         (
             "xyz",
-            "one of digits, grammar, oscillations, shapes, mnist, fashion_mnist, cifar10, or a path. "
-            "Received: source='xyz'",
+            "one of digits, grammar, oscillations, shapes, mnist, fashion_mnist, cifar10, or a "
+            "path. Received: source='xyz'",
         ),
         ("no/such/file", r"ends in .npz, .npy or .txt"),
     ],

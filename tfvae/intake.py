@@ -182,7 +182,8 @@ def _advice(likelihood: DistributionLayer) -> str:
     if support == Support.BINARY:
         return (
             'Binarise it (tfvae.data.Examples(x, binarize="dynamic"), or --binarize dynamic), or '
-            "use the ContinuousBernoulli likelihood for grey values in [0, 1], Normal for real ones."
+            "use the ContinuousBernoulli likelihood for grey values in [0, 1], or Normal for real "
+            "ones."
         )
     if support.kind == "interval" and support.bounds == (0.0, 1.0):
         return "Scale the data (x / 255 for bytes), or use the Normal likelihood for real values."

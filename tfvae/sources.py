@@ -80,12 +80,8 @@ def read(
         on_corrupt: Whether sentences that are too long are skipped.
     """
     text = os.fspath(source)
-    if text == "digits":
-        return text, _read_digits()
-    if text == "grammar":
-        return text, _tokens(corpus.generated())
-    if text == "oscillations":
-        return text, _read_oscillations()
+    if text in _READERS:
+        return text, _READERS[text]()
     if (asked := requested(text)) is not None:
         return shapes.NAME, asked.shapes.arrays(asked.train, asked.test)
     if text in _KERAS:
@@ -128,6 +124,13 @@ def _read_oscillations() -> dict[str, Array]:
     x_train, x_test = np.split(x, [4000])
     y_train, y_test = np.split(lengths, [4000])
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+
+
+_READERS = {
+    "digits": _read_digits,
+    "grammar": lambda: _tokens(corpus.generated()),
+    "oscillations": _read_oscillations,
+}
 
 
 def _read_text(path: Path, on_corrupt: OnCorrupt) -> dict[str, Array]:
