@@ -20,8 +20,9 @@ import pytest
 from click.testing import CliRunner, Result
 from here import strangers_here
 
-from tfvae import cli_train, quickstart, runs, zoo
+from tfvae import quickstart, runs, zoo
 from tfvae.cli import cli
+from tfvae.commands import train as cli_train
 from tfvae.data import Binarize
 from tfvae.export import verification
 from tfvae.run_config import RunConfig

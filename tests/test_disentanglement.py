@@ -19,9 +19,10 @@ from click.testing import CliRunner
 from scipy import stats
 
 import tfvae
-from tfvae import cli_disentangle, runs
 from tfvae import disentanglement as d
+from tfvae import runs
 from tfvae.cli import cli
+from tfvae.commands import disentangle as cli_disentangle
 from tfvae.data import Examples
 from tfvae.disentanglement import importances, mutual
 from tfvae.shapes import Shapes

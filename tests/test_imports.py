@@ -39,13 +39,10 @@ FLOORS = [
     ["run_setup"],
     ["runs"],
     ["reporting"],
-    ["quickstart", "cli_support", "trials"],
-    [
-        "cli_export", "cli_evaluate", "cli_serving", "cli_data", "cli_probe", "cli_disentangle",
-        "cli_explore", "cli_plot", "cli_report", "sweep",
-    ],
-    ["cli_sweep", "estimator_study", "latent_study"],
-    ["cli_study", "cli_train"],
+    ["quickstart", "trials"],
+    ["sweep"],
+    ["estimator_study", "latent_study"],
+    ["commands"],
     ["cli"],
 ]  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -121,9 +121,7 @@ def test_progress_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_importing_the_table_imports_no_tensorflow() -> None:
-    code = (
-        "import sys, tfvae.cli_evaluate; print({'tensorflow', 'numpy', 'rich'} & set(sys.modules))"
-    )
+    code = "import sys, tfvae.commands.evaluate; print({'tensorflow', 'numpy', 'rich'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
 

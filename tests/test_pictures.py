@@ -495,7 +495,7 @@ def test_codes_that_no_kl_holds_to_the_prior_are_looked_for_where_they_are(digit
 
 
 def test_the_page_has_every_kind_and_the_command_too() -> None:
-    from tfvae.cli_plot import plot
+    from tfvae.commands.plot import plot
 
     page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
     for kind in pictures.KINDS:

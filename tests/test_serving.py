@@ -26,7 +26,7 @@ from stand_in import exported
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfvae import cli_serving
+from tfvae.commands import serving as cli_serving
 from tfvae.export import ExportError, layouts, saved_model, serving, warmup
 from tfvae.export.manifest import EndpointRecord, Manifest, Tensor
 

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from tfvae import cli_sweep, options, runs, trials, zoo
+from tfvae import options, runs, trials, zoo
 from tfvae import sweep as module
 from tfvae.cli import cli
+from tfvae.commands import sweep as cli_sweep
 from tfvae.runs import Interrupted, Run, RunConfig, RunError
 from tfvae.sweep import SETTINGS, combinations, sweep
 from tfvae.trials import Sweep, Trial, ranked

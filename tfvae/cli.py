@@ -9,19 +9,19 @@ from __future__ import annotations
 import click
 
 import tfvae
-from tfvae import cli_support as support
 from tfvae import options, zoo
-from tfvae.cli_data import data
-from tfvae.cli_disentangle import disentangle
-from tfvae.cli_evaluate import evaluate
-from tfvae.cli_explore import explore
-from tfvae.cli_export import export, generate, verify
-from tfvae.cli_plot import plot
-from tfvae.cli_probe import probe
-from tfvae.cli_report import compare, report
-from tfvae.cli_serving import serve_config
-from tfvae.cli_study import study
-from tfvae.cli_train import train
+from tfvae.commands import support
+from tfvae.commands.data import data
+from tfvae.commands.disentangle import disentangle
+from tfvae.commands.evaluate import evaluate
+from tfvae.commands.explore import explore
+from tfvae.commands.export import export, generate, verify
+from tfvae.commands.plot import plot
+from tfvae.commands.probe import probe
+from tfvae.commands.report import compare, report
+from tfvae.commands.serving import serve_config
+from tfvae.commands.study import study
+from tfvae.commands.train import train
 
 _SEED = click.IntRange(min=0)
 

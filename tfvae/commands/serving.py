@@ -7,7 +7,7 @@ from typing import Any, Literal
 import click
 
 import tfvae
-from tfvae import cli_support as support
+from tfvae.commands import support
 
 _TARGETS = ("tf-serving", "triton", "kserve")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tfvae
-from tfvae import cli_support as support
+from tfvae.commands import support
 from tfvae.export.errors import did_you_mean
 from tfvae.runs import PICTURES, Run, RunError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfvae import cli_support as support
+from tfvae.commands import support
 from tfvae.runs import PROBE, Run, RunError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tfvae
-from tfvae import cli_support as support
+from tfvae.commands import support
 
 if TYPE_CHECKING:
     from tfvae.convert import Converted

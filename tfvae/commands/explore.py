@@ -7,7 +7,7 @@ import shlex
 import click
 
 import tfvae
-from tfvae import cli_support as support
+from tfvae.commands import support
 
 
 class _Shape(support.ParamType):

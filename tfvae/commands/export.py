@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tfvae
-from tfvae import cli_support as support
+from tfvae.commands import support
 from tfvae.runs import Run
 
 if TYPE_CHECKING:

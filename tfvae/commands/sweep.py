@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from tfvae import cli_support as support
 from tfvae import options
+from tfvae.commands import support
 from tfvae.export.errors import did_you_mean
 from tfvae.run_config import RunConfig
 from tfvae.sweep import SETTINGS, Sweep, sweep

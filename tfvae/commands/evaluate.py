@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfvae import cli_support as support
 from tfvae import measures
+from tfvae.commands import support
 from tfvae.runs import EVALUATION, Run
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfvae import cli_support as support
+from tfvae.commands import support
 from tfvae.run_config import OPTIMIZERS, RunConfig
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from tfvae import cli_support as support
-from tfvae.cli_sweep import train_all
+from tfvae.commands import support
+from tfvae.commands.sweep import train_all
 from tfvae.devices import PRECISIONS
 from tfvae.run_config import OPTIMIZERS, PRIORS, SCHEDULES, SLOTS
 from tfvae.runs import Run, RunConfig, RunError, check_target
