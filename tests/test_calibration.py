@@ -42,7 +42,9 @@ def test_under_the_exact_posterior_ranks_are_even() -> None:
     ("vae", "finding", "trend"),
     [
         pytest.param(TRUTH.vae(error=0.3), "shifted in 2 of 2", ("bias", -1), id="shifted"),
-        pytest.param(changed(0.5), "too narrow in 2 of 2", ("spread", 1), id="narrow"),
+        pytest.param(
+            changed(0.5), "too narrow in 2 of 2", ("spread", 1), id="narrow", marks=pytest.mark.slow
+        ),
         pytest.param(
             changed(2.0), "too wide in 2 of 2", ("spread", -1), id="wide", marks=pytest.mark.slow
         ),

@@ -80,6 +80,7 @@ def test_a_decoder_that_ignores_z_is_found() -> None:
     assert found.facts.active == 2
 
 
+@pytest.mark.slow
 def test_the_gain_is_what_another_z_costs(float64: None) -> None:
     # E log p(x|z) - E log p(x|z') is E (z - z')ᵀ Wᵀ (x - b) / s², for z and z' have the same
     # moments; z and x are drawn jointly, z' is independent of x.

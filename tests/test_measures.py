@@ -40,21 +40,26 @@ def test_names_are_checked() -> None:
 
 def test_results_are_those_of_their_functions() -> None:
     vae = zoo.vae((6, 5), 2, hidden=(8,))
-    found = measures.measure(vae, IMAGES, ["bound", "active_units", "surgery"], samples=5, seed=2)
+    names = ["bound", "active_units", "reconstruction"]
+    found = measures.measure(vae, IMAGES, names, samples=5, seed=2)
     assert found["bound"] == tfvae.evaluate.evaluate(vae, IMAGES, 5, 2)
-    assert found["surgery"].kl == tfvae.evaluate.surgery(vae, IMAGES, seed=2).kl
-    assert list(found.results) == ["bound", "active_units", "surgery"]
+    assert found["reconstruction"] == tfvae.evaluate.reconstruction(vae, IMAGES)
+    assert list(found.results) == ["bound", "active_units", "reconstruction"]
     with pytest.raises(KeyError, match="not asked for"):
         found["codes"]
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert document["measures"]["bound"]["elbo"] == found["bound"].elbo
-    assert document["measures"]["surgery"]["kl"]["mean"] == found["surgery"].kl.mean
+    assert document["measures"]["reconstruction"]["mse"]["mean"] == found["reconstruction"].mse.mean
     assert len(document["measures"]["active_units"]["variances"][0]) == 2
     assert (document["examples"], document["seed"]) == (24, 2)
     text = shown(found)
-    for number in (found["bound"].elbo, found["bound"].log_marginal_error, found["surgery"].kl[0]):
-        assert f"{number:.2f}" in text or number == found["surgery"].kl[0]
-    assert "log 24 = 3.18 at most" in text
+    for number, digits in (
+        (found["bound"].elbo, 2),
+        (found["bound"].log_marginal_error, 2),
+        (found["reconstruction"].mse.mean, 4),
+        (found["reconstruction"].ssim.error, 3),
+    ):
+        assert f"{number:.{digits}f}" in text
 
 
 # What each leaves out of "all", of images of so few pixels; the sentences have tests of their own.

@@ -123,6 +123,8 @@ def test_conditional_models_generate_under_the_conditions_of_the_data() -> None:
     assert found.frechet == pytest.approx(metrics.frechet_distance(x[order], made), rel=1e-5)
     semi = tfvae.zoo.semi_supervised_vae((4,), 2, classes=3, hidden=(4,), likelihood="Normal")
     assert sample_quality(semi, x, features=identity).samples == 30
+    few = np.where(np.arange(30) < 24, y, -1)
+    assert "of 3 classes" in sample_quality(semi, x, train=(x, few)).features
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

@@ -48,9 +48,9 @@ def test_all_terms_against_quadrature(float64: None) -> None:
 
     steps: list[tuple[int, int]] = []
     found = surgery(
-        truth.vae(), x, draws=8000, batch_size=4096, progress=lambda *at: steps.append(at)
+        truth.vae(), x, draws=4000, batch_size=4096, progress=lambda *at: steps.append(at)
     )
-    assert (found.examples, found.draws, found.components) == (6, 8000, 6)
+    assert (found.examples, found.draws, found.components) == (6, 4000, 6)
     assert near(found.kl, kl)
     assert near(found.marginal_kl, mismatch)
     assert near(found.mutual_information, kl - mismatch)
@@ -63,7 +63,7 @@ def test_all_terms_against_quadrature(float64: None) -> None:
     parts = found.total_correlation.mean + found.dimension_kl.mean
     assert found.marginal_kl.mean == pytest.approx(parts)
     np.testing.assert_allclose(found.each_dimension, dimensions, atol=5 * found.dimension_kl.error)
-    assert steps[-1] == (8006, 8006)
+    assert steps[-1] == (4006, 4006)
 
 
 def test_of_one_gaussian_all_is_known_in_closed_form(float64: None) -> None:
@@ -74,7 +74,7 @@ def test_of_one_gaussian_all_is_known_in_closed_form(float64: None) -> None:
     deviation = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(deviation, deviation)
     assert abs(correlation[0, 1]) > 0.1
-    found = surgery(vae, x, draws=8000, batch_size=4096)
+    found = surgery(vae, x, draws=4000, batch_size=4096)
     assert found.mutual_information == (0, 0)
     exact = -0.5 * np.linalg.slogdet(correlation)[1]
     assert near(found.total_correlation, exact)
@@ -84,6 +84,7 @@ def test_of_one_gaussian_all_is_known_in_closed_form(float64: None) -> None:
     assert near(found.dimension_kl, exact)
 
 
+@pytest.mark.slow
 def test_information_goes_from_that_of_a_gaussian_channel_to_log_n(float64: None) -> None:
     truth = LinearGaussian.random()
     vae = truth.vae()

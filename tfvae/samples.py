@@ -147,11 +147,17 @@ def sample_quality(
 def _training(vae: VAE, train: Any, data: Batches, x: Any) -> tuple[npt.NDArray[Any], Any]:
     """Return what the feature space is found by, and its labels or None."""
     if train is None:
-        return data.values, getattr(x, "y", None)
-    pair = isinstance(train, tuple) and len(train) == 2
-    given, labels = train if pair else (train, None)
-    examples = intake.examples(vae.likelihood, *vae.arrange(given, labels), argument="train")
-    return examples.values(), examples.y
+        values, labels = data.values, getattr(x, "y", None)
+    else:
+        pair = isinstance(train, tuple) and len(train) == 2
+        given, labels = train if pair else (train, None)
+        examples = intake.examples(vae.likelihood, *vae.arrange(given, labels), argument="train")
+        values, labels = examples.values(), examples.y
+    if labels is None or vae.missing_label is None:
+        return values, labels
+    # That a label is missing is no class.
+    known = np.asarray(labels) != vae.missing_label
+    return (values[known], labels[known]) if known.any() else (values, None)
 
 
 def _of_data(
