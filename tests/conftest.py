@@ -25,10 +25,11 @@ def without_xla() -> Iterator[pytest.MonkeyPatch]:
 
     What XLA computes is tested where it is asked for, and by tests that use the fixture `xla`.
     """
-    from tfvae import ais, evaluate, step
+    from tfvae import step
+    from tfvae.evaluate import annealing, bound
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (ais, evaluate, step):
+        for module in (annealing, bound, step):
             patch.setattr(module, "xla_pays", lambda *networks: False)
         yield patch
 
@@ -36,9 +37,10 @@ def without_xla() -> Iterator[pytest.MonkeyPatch]:
 @pytest.fixture
 def xla(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have ``jit_compile="auto"`` decide as it does for users."""
-    from tfvae import ais, evaluate, loop, step
+    from tfvae import loop, step
+    from tfvae.evaluate import annealing, bound
 
-    for module in (ais, evaluate, step):
+    for module in (annealing, bound, step):
         monkeypatch.setattr(module, "xla_pays", loop.xla_pays)
 
 

@@ -15,6 +15,7 @@ from scipy import special
 
 import tfvae
 from tfvae import random
+from tfvae.evaluate import bound as bound_room
 from tfvae.evaluate import evaluate, log_marginal
 
 
@@ -72,8 +73,8 @@ def test_chunks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch, floa
         return original(self, x, samples, seed, **options)
 
     monkeypatch.setattr(type(vae), "trace", counting)
-    monkeypatch.setattr(tfvae.evaluate, "ROWS", 12)
-    monkeypatch.setattr(tfvae.evaluate, "CHUNKS", 2)
+    monkeypatch.setattr(bound_room, "ROWS", 12)
+    monkeypatch.setattr(bound_room, "CHUNKS", 2)
     bound = log_marginal(vae, x, samples=11, batch_size=4)
     # Three samples at a time, and a last chunk of two: exactly 11, nothing rounded or dropped.
     assert set(passes) == {(3, 4), (2, 4)}
@@ -88,8 +89,8 @@ def test_chunks_are_plain_passes_put_together(
 ) -> None:
     truth = LinearGaussian.random()
     vae, x = truth.vae(error=0.4), truth.sample(4)
-    monkeypatch.setattr(tfvae.evaluate, "ROWS", 12)
-    monkeypatch.setattr(tfvae.evaluate, "CHUNKS", 2)
+    monkeypatch.setattr(bound_room, "ROWS", 12)
+    monkeypatch.setattr(bound_room, "CHUNKS", 2)
     result = evaluate(vae, x, samples=11, seed=5)
     traces = [
         vae.trace(x, size, random.fold(5, random.TEST, 0, index))
@@ -108,9 +109,9 @@ def test_chunks_are_plain_passes_put_together(
 def test_wide_layers_bound_the_rows_in_flight() -> None:
     # Its widest layer is 14 by 14 by 32.
     vae = tfvae.zoo.vae((28, 28, 1), 2, network="conv", filters=(32, 64))
-    assert tfvae.evaluate._rows(vae) == tfvae.evaluate.VALUES // (14 * 14 * 32)
+    assert bound_room._rows(vae) == bound_room.VALUES // (14 * 14 * 32)
     dense = tfvae.zoo.vae((28, 28), 2, hidden=(8,))
-    assert tfvae.evaluate._rows(dense) == tfvae.evaluate.ROWS
+    assert bound_room._rows(dense) == bound_room.ROWS
 
 
 def test_an_evaluated_model_can_be_forgotten() -> None:

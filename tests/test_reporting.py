@@ -23,9 +23,9 @@ import tfvae
 from tfvae import markup, reporting
 from tfvae.cli import cli
 from tfvae.evaluate import PerExample
+from tfvae.evaluate.measuring import Measures
 from tfvae.export import verification
 from tfvae.export.manifest import Manifest
-from tfvae.measures import Measures
 from tfvae.reporting import comparison, facts, findings, judging, pages, sections
 from tfvae.reporting.blocks import Finding
 from tfvae.reporting.request import Request

@@ -10,8 +10,8 @@ import pytest
 from linear_gaussian import LinearGaussian
 
 import tfvae
-from tfvae import feature_spaces, metrics
-from tfvae.evaluate import UndefinedError, sample_quality
+from tfvae import metrics
+from tfvae.evaluate import UndefinedError, feature_spaces, sample_quality
 from tfvae.sources import permutation
 
 TRUTH = LinearGaussian.random()

@@ -7,7 +7,6 @@ from . import convert as convert
 from . import corruptions as corruptions
 from . import data as data
 from . import devices as devices
-from . import diagnosis as diagnosis
 from . import disentanglement as disentanglement
 from . import estimator_study as estimator_study
 from . import evaluate as evaluate
@@ -15,13 +14,11 @@ from . import explorer as explorer
 from . import export as export
 from . import expost as expost
 from . import families as families
-from . import feature_spaces as feature_spaces
 from . import features as features
 from . import gradients as gradients
 from . import latent_study as latent_study
 from . import layers as layers
 from . import loop as loop
-from . import measures as measures
 from . import metrics as metrics
 from . import networks as networks
 from . import objectives as objectives

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfvae import measures
 from tfvae.commands import support
+from tfvae.evaluate import measuring, results, table
 from tfvae.runs import EVALUATION, Run
 
 if TYPE_CHECKING:
-    from tfvae.measures import Measures
+    from tfvae.evaluate.measuring import Measures
 
 _COUNT = click.IntRange(min=1)
 _TRAINING = 10_000
@@ -30,7 +30,7 @@ class _Metrics(support.ParamType):
     ) -> str | tuple[str, ...]:
         """Check them."""
         try:
-            names = measures.check_names(value)
+            names = measuring.check_names(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return "all" if value.strip() == "all" else names
@@ -41,7 +41,7 @@ class _Metrics(support.ParamType):
 @click.option(
     "--metrics",
     type=_Metrics(),
-    help=f"all, or of {', '.join(each.name for each in measures.MEASUREMENTS)}.  [default: bound, "
+    help=f"all, or of {', '.join(each.name for each in table.MEASUREMENTS)}.  [default: bound, "
     "and the use of latents]",
 )
 @click.option("--samples", type=_COUNT, default=1000, show_default=True, help="Per example.")
@@ -85,10 +85,10 @@ def evaluate(
     test = test if limit is None else test.take(min(limit, len(test)))
     model = loaded.model(weights)
     train = dataset.train.take(min(_TRAINING, len(dataset.train)))
-    found = measures.measure(
+    found = measuring.measure(
         model,
         test,
-        measures.default(model) if metrics is None else metrics,
+        table.default(model) if metrics is None else metrics,
         train=train,
         samples=samples,
         seed=seed,
@@ -110,7 +110,7 @@ def evaluate(
 def _document(found: Measures, *, whole: bool) -> dict[str, Any]:
     """Return what is written: the bound and the active units as ever, and the rest by name."""
     flat: dict[str, Any] = {"examples": found.examples}
-    flat |= measures.plain(found.results.get("bound", {}))
+    flat |= results.plain(found.results.get("bound", {}))
     if "active_units" in found.results:
         active = found["active_units"]
         flat["active_units"] = list(active.counts)

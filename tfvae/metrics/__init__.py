@@ -1,7 +1,6 @@
 """Numbers about arrays: how alike pictures are, and how alike two sets of examples.
 
-They need no model and no TensorFlow. What is measured of a model is in :mod:`tfvae.evaluate` and
-:mod:`tfvae.measures`.
+They need no model and no TensorFlow. What is measured of a model is in :mod:`tfvae.evaluate`.
 """
 
 from tfvae.metrics.frechet import frechet_distance as frechet_distance

@@ -40,8 +40,8 @@ def report(
         **options: ``samples``, importance samples of each example; ``limit``, only the first test
             examples; ``seed``; ``data``, where the data is now; ``weights``, as of
             :meth:`tfvae.runs.Run.model`; ``kinds``, which pictures of `tfvae.pictures.KINDS`;
-            ``metrics``, which measurements of `tfvae.measures`; ``progress``, whether to show
-            it; ``say``, where lines of text go.
+            ``metrics``, which measurements of `tfvae.evaluate.MEASUREMENTS`; ``progress``,
+            whether to show it; ``say``, where lines of text go.
 
     Returns:
         The file.

@@ -19,7 +19,7 @@ class Request:
         data: where the data is now, if it has moved.
         weights: which of the run's.
         kinds: which pictures, of `tfvae.pictures.KINDS`; all by default.
-        metrics: which measurements, of `tfvae.measures.MEASUREMENTS`, beside the bound; by default
+        metrics: which measurements, of `tfvae.evaluate.MEASUREMENTS`, beside the bound; by default
             all but `SLOW`.
         progress: show progress, on standard error.
         say: where lines of text go.

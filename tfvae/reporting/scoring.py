@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import tfvae
-from tfvae import markup, measures
-from tfvae.measures import Measures, Row
+from tfvae import markup
+from tfvae.evaluate.measuring import Measures, check_names, measure
+from tfvae.evaluate.results import Row
 from tfvae.reporting.request import Request
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def score(model: tfvae.VAE, test: Any, train: Any, request: Request) -> Scored:
     for name in names(request):
         request.say(f"Measuring {name} …")
         try:
-            one = measures.measure(
+            one = measure(
                 model,
                 test,
                 [name],
@@ -127,7 +128,7 @@ def score(model: tfvae.VAE, test: Any, train: Any, request: Request) -> Scored:
             results |= one.results
         except REFUSALS as error:
             left_out[name] = str(error)
-    measured = measures.Measures(results, left_out, len(test), request.seed)
+    measured = Measures(results, left_out, len(test), request.seed)
     return Scored(len(test), found, problem, judged, measured)
 
 
@@ -137,6 +138,6 @@ def names(request: Request) -> tuple[str, ...]:
     Raises:
         ValueError: for names of nothing.
     """
-    asked = measures.check_names("all" if request.metrics is None else request.metrics)
+    asked = check_names("all" if request.metrics is None else request.metrics)
     skipped = {"bound", *(SLOW if request.metrics is None else ())}
     return tuple(name for name in asked if name not in skipped)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tfvae.batches import UndefinedError, read
+from tfvae.evaluate.batches import UndefinedError, read
 from tfvae.layers.codes import Quantized
 from tfvae.layers.quantized import VectorQuantizer
 from tfvae.layers.relaxed import Concrete, OneHotCategorical

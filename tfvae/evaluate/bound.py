@@ -1,4 +1,4 @@
-"""Judging a trained model in numbers."""
+"""The importance weighted bound on log p(x), the ELBO and its terms."""
 
 from __future__ import annotations
 
@@ -14,48 +14,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import intake, markup, random
-from tfvae.active import ActiveUnits, active_units
-from tfvae.ais import AIS, annealed
-from tfvae.batches import Estimate, UndefinedError
 from tfvae.bayesian.conversion import mean, redraw
-from tfvae.calibration import Calibration, calibration
-from tfvae.diagnosis import Diagnosis, diagnosis
-from tfvae.divergence import kl_per_dimension
 from tfvae.loop import xla_pays
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
-from tfvae.reconstruction import Reconstructions, reconstruction
-from tfvae.samples import SampleQuality, sample_quality
 from tfvae.step import check_count
-from tfvae.surgery import Surgery, surgery
-from tfvae.usage import CodeUse, code_usage
 
-__all__ = [
-    "AIS",
-    "ActiveUnits",
-    "Calibration",
-    "CodeUse",
-    "Diagnosis",
-    "Estimate",
-    "Evaluation",
-    "PerExample",
-    "Reconstructions",
-    "SampleQuality",
-    "Surgery",
-    "UndefinedError",
-    "active_units",
-    "annealed",
-    "calibration",
-    "code_usage",
-    "diagnosis",
-    "evaluate",
-    "kl_per_dimension",
-    "log_marginal",
-    "per_example",
-    "reconstruction",
-    "sample_quality",
-    "surgery",
-]
+__all__ = ["Evaluation", "PerExample", "evaluate", "log_marginal", "per_example"]
 
 ROWS = 1 << 14
 """Decoder rows in flight, at most."""

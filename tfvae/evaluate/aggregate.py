@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae import random
-from tfvae.batches import Batches, Estimate, UndefinedError, read
+from tfvae.evaluate.batches import Batches, Estimate, UndefinedError, read
 from tfvae.layers.kl import AnyIndependent
 from tfvae.model import VAE
 from tfvae.objectives import check_samples

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import random
-from tfvae.batches import Batches, UndefinedError, read
 from tfvae.conditions import for_samples
+from tfvae.evaluate.batches import Batches, UndefinedError, read
 from tfvae.layers.support import Support
 from tfvae.loop import xla_pays
 from tfvae.model import VAE

@@ -8,9 +8,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tfvae import feature_spaces, intake, metrics
-from tfvae.batches import Batches, Estimate, UndefinedError, read
-from tfvae.feature_spaces import FeatureSpace
+from tfvae import intake, metrics
+from tfvae.evaluate import feature_spaces
+from tfvae.evaluate.batches import Batches, Estimate, UndefinedError, read
+from tfvae.evaluate.feature_spaces import FeatureSpace
 from tfvae.model import VAE
 from tfvae.objectives.base import check_choice, check_samples
 from tfvae.sources import permutation
@@ -72,9 +73,9 @@ def sample_quality(
         train: training data, or a pair of them and their labels, by which the default feature
             space is found; x itself by default.
         features: a function or Keras model of examples, a
-            :class:`tfvae.feature_spaces.FeatureSpace`, ``"pca"`` or ``"classifier"``. By default a
-            small classifier trained on the training data where they have classes as labels, and
-            their principal components where not.
+            :class:`tfvae.evaluate.feature_spaces.FeatureSpace`, ``"pca"`` or ``"classifier"``. By
+            default a small classifier trained on the training data where they have classes as
+            labels, and their principal components where not.
         samples: how many, at most; no more than there are examples, so that both sets are of one
             size, on which the Fréchet distance depends.
         of: what is compared: ``"sample"``, draws from p(x|z), or ``"mean"``, its means, which of

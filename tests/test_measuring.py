@@ -14,14 +14,15 @@ from rich.console import Console
 from test_zoo import small
 
 import tfvae
-from tfvae import measures, zoo
-from tfvae.batches import UndefinedError
+from tfvae import zoo
+from tfvae.evaluate import MEASUREMENTS, Measures, measure, measuring, results
+from tfvae.evaluate.batches import UndefinedError
 
 IMAGES = np.random.default_rng(0).integers(0, 2, (24, 6, 5)).astype("float32")
 QUICK = {"samples": 3, "examples": 2}
 
 
-def shown(found: measures.Measures) -> str:
+def shown(found: Measures) -> str:
     console = Console(width=200, record=True)
     with console.capture() as capture:
         console.print(found.table("a model"))
@@ -29,19 +30,19 @@ def shown(found: measures.Measures) -> str:
 
 
 def test_names_are_checked() -> None:
-    every = tuple(each.name for each in measures.MEASUREMENTS)
-    assert measures.check_names("all") == every
-    assert measures.check_names(["bound", " surgery "]) == ("bound", "surgery")
+    every = tuple(each.name for each in MEASUREMENTS)
+    assert measuring.check_names("all") == every
+    assert measuring.check_names(["bound", " surgery "]) == ("bound", "surgery")
     with pytest.raises(ValueError, match="Did you mean 'surgery'"):
-        measures.check_names("bound,surgry")
+        measuring.check_names("bound,surgry")
     with pytest.raises(ValueError, match="at least one"):
-        measures.check_names([])
+        measuring.check_names([])
 
 
 def test_results_are_those_of_their_functions() -> None:
     vae = zoo.vae((6, 5), 2, hidden=(8,))
     names = ["bound", "active_units", "reconstruction"]
-    found = measures.measure(vae, IMAGES, names, samples=5, seed=2)
+    found = measure(vae, IMAGES, names, samples=5, seed=2)
     assert found["bound"] == tfvae.evaluate.evaluate(vae, IMAGES, 5, 2)
     assert found["reconstruction"] == tfvae.evaluate.reconstruction(vae, IMAGES)
     assert list(found.results) == ["bound", "active_units", "reconstruction"]
@@ -75,9 +76,9 @@ LEFT_OUT = {
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_all_is_what_has_a_meaning(name: str) -> None:
     vae = small(name, (6, 5))
-    found = measures.measure(vae, IMAGES, **QUICK)
-    assert found.left_out.keys() == LEFT_OUT[name] & set(measures.check_names("all"))
-    assert found.results.keys() | found.left_out.keys() == set(measures.check_names("all"))
+    found = measure(vae, IMAGES, **QUICK)
+    assert found.left_out.keys() == LEFT_OUT[name] & set(measuring.check_names("all"))
+    assert found.results.keys() | found.left_out.keys() == set(measuring.check_names("all"))
     json.dumps(found.to_dict(), allow_nan=False)
     text = shown(found)
     for missing, why in found.left_out.items():
@@ -86,7 +87,7 @@ def test_all_is_what_has_a_meaning(name: str) -> None:
     # By name it is an error, which says the same.
     missing, why = next(iter(found.left_out.items()))
     with pytest.raises(UndefinedError) as raised:
-        measures.measure(vae, IMAGES, missing, **QUICK)
+        measure(vae, IMAGES, missing, **QUICK)
     assert str(raised.value) == why
 
 
@@ -94,12 +95,12 @@ def test_all_is_what_has_a_meaning(name: str) -> None:
 def test_of_sentences_and_sequences_what_has_no_meaning_is_said() -> None:
     sentences = small("sentence_vae", (8,))
     x = np.asarray(sentences.generate(12, seed=0).tokens, np.float32)
-    found = measures.measure(sentences, x, **QUICK)
+    found = measure(sentences, x, **QUICK)
     assert found.left_out.keys() >= {"codes", "samples"}
     assert found["reconstruction"].accuracy is not None
     walks = np.random.default_rng(0).normal(size=(12, 5, 2)).astype("float32")
     model = zoo.deep_markov_model((5, 2), 2, units=4, hidden=(4,), likelihood="Normal")
-    found = measures.measure(model, walks, **QUICK)
+    found = measure(model, walks, **QUICK)
     assert found.left_out.keys() >= {"codes", "surgery"}
     assert "paths" in found.left_out["surgery"]
     assert found["bound"].examples == 12
@@ -107,26 +108,29 @@ def test_of_sentences_and_sequences_what_has_no_meaning_is_said() -> None:
 
 @pytest.mark.slow
 def test_of_one_example_what_needs_two_is_left_out() -> None:
-    found = measures.measure(zoo.vae((6, 5), 2, hidden=(8,)), IMAGES[:1], **QUICK)
+    found = measure(zoo.vae((6, 5), 2, hidden=(8,)), IMAGES[:1], **QUICK)
     assert found.left_out.keys() >= {"active_units", "diagnosis", "samples"}
     assert "at least 2 examples" in found.left_out["diagnosis"]
     assert found["bound"].examples == 1
 
 
 def test_what_is_not_finite_is_null() -> None:
-    plain: Any = measures.plain({"a": np.float32(np.nan), "b": (np.inf, 1), "c": np.arange(2)})
+    plain: Any = results.plain({"a": np.float32(np.nan), "b": (np.inf, 1), "c": np.arange(2)})
     assert plain == {"a": None, "b": [None, 1], "c": [0, 1]}
 
 
 @pytest.mark.slow
 def test_progress_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     vae = zoo.vae((6, 5), 2, hidden=(8,))
-    measures.measure(vae, IMAGES, "samples", progress=True)
+    measure(vae, IMAGES, "samples", progress=True)
     assert "samples" in capsys.readouterr().err
 
 
 def test_importing_the_table_imports_no_tensorflow() -> None:
-    code = "import sys, tfvae.commands.evaluate; print({'tensorflow', 'numpy', 'rich'} & set(sys.modules))"
+    code = (
+        "import sys, tfvae.commands.evaluate; "
+        "print({'tensorflow', 'numpy', 'rich'} & set(sys.modules))"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import random
-from tfvae.batches import UndefinedError, read
+from tfvae.evaluate.batches import UndefinedError, read
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
 

@@ -11,8 +11,8 @@ from linear_gaussian import LinearGaussian
 
 import tfvae
 from tfvae import objectives as o
-from tfvae.diagnosis import RULES, Facts, beta_of, diagnose
 from tfvae.evaluate import diagnosis, kl_per_dimension
+from tfvae.evaluate.faults import RULES, Facts, beta_of, diagnose
 
 TRUTH = LinearGaussian.random()
 X = TRUTH.sample(256).astype("float32")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfvae.batches import UndefinedError
+from tfvae.evaluate.batches import UndefinedError
 
 Array = npt.NDArray[Any]
 
@@ -65,7 +65,7 @@ def principal_components(x: Any, components: int = COMPONENTS, seed: int = 0) ->
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(100, 6, 6))
-        >>> space = tfvae.feature_spaces.principal_components(x, 5)
+        >>> space = tfvae.evaluate.feature_spaces.principal_components(x, 5)
         >>> space.name, space(x).shape, round(float(space(x).var(axis=0, ddof=1).mean()), 2)
         ('5 principal components', (100, 5), 1.0)
     """

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae import random
-from tfvae.active import active_units
-from tfvae.batches import Batches, Estimate, read
-from tfvae.divergence import check_densities
+from tfvae.evaluate.active import active_units
+from tfvae.evaluate.batches import Batches, Estimate, read
+from tfvae.evaluate.divergence import check_densities
 from tfvae.model import VAE
 from tfvae.objectives import ELBO, Objective, Reconstruction
 from tfvae.objectives.schedules import at
@@ -149,8 +149,8 @@ def diagnose(facts: Facts) -> Diagnosis:
     """Return the first rule that applies to some facts.
 
     Example:
-        >>> facts = tfvae.diagnosis.Facts(12, 50, 18.0, None, 1.0)
-        >>> tfvae.diagnosis.diagnose(facts).finding[:27]
+        >>> facts = tfvae.evaluate.faults.Facts(12, 50, 18.0, None, 1.0)
+        >>> tfvae.evaluate.faults.diagnose(facts).finding[:27]
         '12 of 50 latents are active'
     """
     rule = next(rule for rule in RULES if rule.applies(facts))
@@ -232,7 +232,7 @@ def beta_of(objective: Objective, step: Any) -> float | None:
 
     Example:
         >>> o = tfvae.objectives
-        >>> tfvae.diagnosis.beta_of(o.ELBO(beta=4.0) + 2.0 * o.TotalCorrelation(), 0)
+        >>> tfvae.evaluate.faults.beta_of(o.ELBO(beta=4.0) + 2.0 * o.TotalCorrelation(), 0)
         4.0
     """
     terms = getattr(objective, "terms", ((1.0, objective),))

@@ -14,8 +14,8 @@ from scipy import stats
 from test_hierarchical import Chain
 
 import tfvae
-from tfvae.ais import AIS, schedule
 from tfvae.evaluate import UndefinedError, annealed, log_marginal
+from tfvae.evaluate.annealing import AIS, schedule
 
 TRUTH = LinearGaussian.random()
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import metrics
-from tfvae.batches import Batches, Estimate, read
+from tfvae.evaluate.batches import Batches, Estimate, read
 from tfvae.model import VAE
 from tfvae.text.tokeniser import PAD
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import metrics, random
-from tfvae.batches import UndefinedError
+from tfvae.evaluate.batches import UndefinedError
 from tfvae.generation import check_conditions
 from tfvae.layers.deterministic import Deterministic
 from tfvae.layers.support import Support

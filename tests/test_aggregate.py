@@ -12,8 +12,8 @@ from scipy import special, stats
 from test_hierarchical import Chain
 
 import tfvae
-from tfvae.batches import Estimate
 from tfvae.evaluate import surgery
+from tfvae.evaluate.batches import Estimate
 
 
 def near(found: Any, exact: float, slack: float = 0.0) -> bool:

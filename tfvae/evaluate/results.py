@@ -1,0 +1,74 @@
+"""What is asked of a model, and the lines of a table that answer it. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import tfvae
+
+
+class Row(NamedTuple):
+    """A line of the table: a number with its unit, or words."""
+
+    name: str
+    value: float | int | str
+    error: float | None = None
+    meaning: str = ""
+    digits: int = 2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured, and with how much effort: the arguments of :func:`measure`."""
+
+    vae: tfvae.VAE
+    x: Any
+    condition: Any
+    train: Any
+    samples: int
+    seed: int
+    features: Any
+    weight_draws: int
+    examples: int
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What most functions take beside the model and the examples."""
+        return {"condition": self.condition, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One that can be asked for by name.
+
+    Attributes:
+        name: by which it is asked for.
+        title: what it is, for progress and lists.
+        run: computes a named tuple.
+        rows: of that, the lines of the table.
+    """
+
+    name: str
+    title: str
+    run: Callable[[Asked, bool], Any]
+    rows: Callable[[Any], list[Row]]
+
+
+def plain(value: Any) -> Any:
+    """Return a result as what JSON can hold: named tuples as objects, arrays as lists."""
+    import numpy as np
+
+    if hasattr(value, "_asdict"):
+        return {name: plain(each) for name, each in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
