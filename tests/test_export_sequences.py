@@ -78,13 +78,12 @@ def test_a_graph_is_as_large_for_any_number_of_steps() -> None:
 def test_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "strangers", strangers_here)
     vae = model(cell="lstm")
-    path = tfvae.export.export(vae, tmp_path / "m", samples=3)
+    # All but `encode`, whose graph is looked at above.
+    names = ["decode", "generate", "reconstruct", "score", "forecast", "impute"]
+    path = tfvae.export.export(vae, tmp_path / "m", samples=3, endpoints=names)
     manifest = Manifest.read(path)
     assert all(check.ok for check in manifest.verification)
-    assert [record.name for record in manifest.endpoints] == [
-        "decode", "generate", "encode", "reconstruct", "score", "forecast",
-        "impute",
-    ]  # fmt: skip
+    assert [record.name for record in manifest.endpoints] == names
     exported = tfvae.export.load(path)
     x = np.asarray(vae.generate(2, seed=9).sample)
     ours = vae.forecast(x, T, seeds=[5, 6], observed=np.array([T, 2]))

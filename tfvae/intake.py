@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae.data import Examples
@@ -54,13 +53,6 @@ def accepted(
 def first(given: Examples | Records) -> Examples:
     """Return examples as they are, of records the first ones."""
     return given.take(min(len(given), 64)) if isinstance(given, Records) else given
-
-
-def labels(given: Examples | Records) -> npt.NDArray[Any] | None:
-    """Return y of examples; of records each label that there is, or y of the first ones."""
-    if isinstance(given, Records) and given.label_counts is not None:
-        return np.array(list(given.label_counts), np.int64)
-    return first(given).y
 
 
 def fixed(given: Examples) -> Examples:
@@ -182,8 +174,7 @@ def _advice(likelihood: DistributionLayer) -> str:
     if support == Support.BINARY:
         return (
             'Binarise it (tfvae.data.Examples(x, binarize="dynamic"), or --binarize dynamic), or '
-            "use the ContinuousBernoulli likelihood for grey values in [0, 1], or Normal for real "
-            "ones."
+            "use the ContinuousBernoulli likelihood for grey values in [0, 1], or Normal."
         )
     if support.kind == "interval" and support.bounds == (0.0, 1.0):
         return "Scale the data (x / 255 for bytes), or use the Normal likelihood for real values."

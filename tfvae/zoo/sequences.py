@@ -153,6 +153,7 @@ def vrnn(
     shape = tuple(data_shape)
     nets.check_data_shape(shape)
     step = tfvae.layers.get(likelihood, shape[1:], "likelihood")
+    recurrence = nets.cell_of(cell, units, seed)
     before, after = tfvae.layers.Normal((latent_dim,)), tfvae.layers.Normal((latent_dim,))
     encoder = nets.step_encoder(shape, hidden=hidden, activation=activation, seed=seed)
     features = encoder.output_shape[-1]
@@ -168,7 +169,7 @@ def vrnn(
                 name="latents",
             ),
             nets.reader(features, latent_dim, hidden=hidden, activation=activation, seed=seed),
-            nets.cell_of(cell, units, seed),
+            recurrence,
             before,
             shape[0],
             name="prior",
