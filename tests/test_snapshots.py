@@ -130,7 +130,12 @@ def test_plot_draws_what_the_library_draws(run: runs.Run, tmp_path: Path) -> Non
     assert str(out) in result.output
     pictures.draw("manifold", run.model(), n=4, path=tmp_path / "same.png")
     np.testing.assert_array_equal(pixels(out), pixels(tmp_path / "same.png"))
+
+
+@pytest.mark.slow
+def test_plot_takes_options_and_puts_pictures_into_the_run(run: runs.Run, tmp_path: Path) -> None:
     result = plot(f"{run.path} samples --seed 3 --set n=9 --set columns=9")
+    assert result.exit_code == 0, result.output
     pictures.draw("samples", run.model(), seed=3, n=9, columns=9, path=tmp_path / "row.png")
     found = pixels(run.path / runs.PICTURES / "samples.png")
     np.testing.assert_array_equal(found, pixels(tmp_path / "row.png"))
