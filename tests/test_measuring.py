@@ -15,11 +15,17 @@ from test_zoo import small
 
 import tfvae
 from tfvae import zoo
-from tfvae.evaluate import MEASUREMENTS, Measures, measure, measuring, results
+from tfvae.evaluate import MEASUREMENTS, Measures, measure, measuring, results, table
 from tfvae.evaluate.batches import UndefinedError
 
 IMAGES = np.random.default_rng(0).integers(0, 2, (24, 6, 5)).astype("float32")
 QUICK = {"samples": 3, "examples": 2}
+
+
+@pytest.fixture(autouse=True)
+def few_temperatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have annealing, which has tests of its own, take seconds."""
+    monkeypatch.setattr(table, "_TEMPERATURES", 5)
 
 
 def shown(found: Measures) -> str:

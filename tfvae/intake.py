@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae.data import Examples
@@ -53,6 +54,13 @@ def accepted(
 def first(given: Examples | Records) -> Examples:
     """Return examples as they are, of records the first ones."""
     return given.take(min(len(given), 64)) if isinstance(given, Records) else given
+
+
+def labels(given: Examples | Records) -> npt.NDArray[Any] | None:
+    """Return y of examples; of records each label that there is, or y of the first ones."""
+    if isinstance(given, Records) and given.label_counts is not None:
+        return np.array(list(given.label_counts), np.int64)
+    return first(given).y
 
 
 def fixed(given: Examples) -> Examples:
