@@ -425,7 +425,7 @@ def test_difference_too_large(model, tmp_path, in_process, monkeypatch):
     assert_nothing_left(tmp_path / "m")
 
 
-@pytest.mark.parametrize("stage", ["write", "record", "warm-up", "verify", "publish"])
+@pytest.mark.parametrize("stage", ["write", "record", "warm-up", "verify", "card", "publish"])
 def test_ctrl_c_publishes_nothing(stage, model, tmp_path, monkeypatch, in_process):
     def interrupt(*_args):
         signal.raise_signal(signal.SIGINT)
@@ -438,6 +438,7 @@ def test_ctrl_c_publishes_nothing(stage, model, tmp_path, monkeypatch, in_proces
         "record": (pipeline, "record"),
         "warm-up": (pipeline.warmup, "write"),
         "verify": (pipeline, "_verified"),
+        "card": (pipeline.cards, "write"),
         "publish": (pipeline, "publish"),
     }
     for name, (module, function) in order.items():
