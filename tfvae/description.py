@@ -6,8 +6,6 @@ import json
 import math
 from typing import Any, NamedTuple
 
-import keras
-
 from tfvae import markup
 
 
@@ -48,6 +46,8 @@ def slots(model: Any) -> dict[str, Any]:
 
 def networks(model: Any) -> list[Network]:
     """Describe the networks, in the order of the data's way through them."""
+    import keras  # here, and not before a command knows what it is about
+
     found = []
     for name, part in _parts(model):
         if isinstance(part, keras.Model):
@@ -105,12 +105,16 @@ def html(model: Any) -> str:
 
 
 def _serialized(slot: Any) -> dict[str, Any]:
+    import keras
+
     document = keras.saving.serialize_keras_object(slot)
     return {"class": document["class_name"], "config": document["config"]}
 
 
 def _parts(model: Any) -> list[tuple[str, Any]]:
     """Return a model's layers by what it calls them, each once."""
+    import keras
+
     found: dict[int, tuple[str, Any]] = {}
     for name, value in vars(model).items():
         if name.startswith("_"):
