@@ -15,6 +15,7 @@ from test_zoo import small
 
 import tfvae
 from tfvae import zoo
+from tfvae.data import Examples
 from tfvae.evaluate import MEASUREMENTS, Measures, measure, measuring, results, table
 from tfvae.evaluate.batches import UndefinedError
 
@@ -76,6 +77,7 @@ LEFT_OUT = {
     "hierarchical_vae": {"codes"},
     "semi_supervised_vae": {"codes", "surgery", "ais"},
 }
+UNTOLD = {"probes", "disentanglement"}  # for there are no labels
 
 
 @pytest.mark.slow
@@ -83,7 +85,7 @@ LEFT_OUT = {
 def test_all_is_what_has_a_meaning(name: str) -> None:
     vae = small(name, (6, 5))
     found = measure(vae, IMAGES, **QUICK)
-    assert found.left_out.keys() == LEFT_OUT[name] & set(measuring.check_names("all"))
+    assert found.left_out.keys() == LEFT_OUT[name] | UNTOLD
     assert found.results.keys() | found.left_out.keys() == set(measuring.check_names("all"))
     json.dumps(found.to_dict(), allow_nan=False)
     text = shown(found)
@@ -118,6 +120,32 @@ def test_of_one_example_what_needs_two_is_left_out() -> None:
     assert found.left_out.keys() >= {"active_units", "diagnosis", "samples"}
     assert "at least 2 examples" in found.left_out["diagnosis"]
     assert found["bound"].examples == 1
+
+
+@pytest.mark.slow
+def test_labels_and_factors_are_told() -> None:
+    # Two latents are the factors, and the third tells nothing.
+    factors = np.stack(np.meshgrid(range(4), range(5)), -1).reshape(-1, 2).repeat(12, axis=0)
+    noise = np.random.default_rng(0).normal(size=(len(factors), 1))
+    x = np.concatenate([factors - [1.5, 2.0], noise], axis=1).astype("float32")
+    vae = zoo.vae((3,), 3, likelihood="Normal", hidden=())
+    vae.encoder.set_weights([np.eye(3, 6), np.r_[np.zeros(3), np.full(3, -3.0)]])
+    data = Examples(x, factors)
+    found = measure(vae, data, ["disentanglement"], train=data)["disentanglement"]
+    assert found.mig.score == tfvae.disentanglement.mig(x, factors).score
+    assert found.scores["factor_vae"] == found.scores["explicitness"] == pytest.approx(1)
+    assert found.dci is None
+    labelled = Examples(x, factors[:, 0])
+    probed = measure(vae, labelled, "all", train=labelled, **QUICK)
+    assert probed["probes"].of("codes").accuracy == 1
+    assert probed["probes"].majority == 1 / 4
+    assert "at least two factors" in probed.left_out["disentanglement"]
+    assert "linear probe, codes" in shown(probed)
+    json.dumps(probed.to_dict(), allow_nan=False)
+    # What is beside x of other models is no label.
+    other = zoo.cvae((3,), 2, classes=4, likelihood="Normal", hidden=(4,))
+    with pytest.raises(UndefinedError, match="y is what this model is given"):
+        measure(other, labelled, "probes", train=labelled)
 
 
 def test_what_is_not_finite_is_null() -> None:
@@ -164,7 +192,7 @@ def test_the_command_measures_all(run: Any) -> None:
     assert document == json.loads((run.path / "evaluation.json").read_text())
     assert document.keys() >= {"run", "epochs", "log_marginal", "active_units", "latent_units"}
     assert document["measures"]["samples"]["features"].endswith("classifier of 10 classes")
-    assert document["left_out"].keys() == {"codes"}
+    assert document["left_out"].keys() == {"codes", "disentanglement"}
     assert document["measures"]["bound"]["elbo"] == document["elbo"]
     table = invoke(f"evaluate {run.path} --metrics samples --features pca --limit 12")
     assert "50 principal components" in table.stdout

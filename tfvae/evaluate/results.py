@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tfvae
+
+if TYPE_CHECKING:
+    from tfvae.evaluate.batches import Estimate
+
+Progress = Callable[[int, int], object]
 
 
 class Row(NamedTuple):
@@ -18,6 +24,11 @@ class Row(NamedTuple):
     error: float | None = None
     meaning: str = ""
     digits: int = 2
+
+
+def mean_row(name: str, found: Estimate, meaning: str, digits: int = 2) -> Row:
+    """Return the line of a mean and its standard error."""
+    return Row(name, found.mean, found.error, meaning, digits)
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ def plain(value: Any) -> Any:
     """Return a result as what JSON can hold: named tuples as objects, arrays as lists."""
     import numpy as np
 
+    if hasattr(value, "to_dict"):
+        return plain(value.to_dict())
     if hasattr(value, "_asdict"):
         return {name: plain(each) for name, each in value._asdict().items()}
     if isinstance(value, Mapping):
@@ -72,3 +85,25 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextlib.contextmanager
+def bar(show: bool, title: str) -> Iterator[Progress | None]:
+    """Yield what moves a progress bar, or None."""
+    if not show:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    # Standard output may be read by a program.
+    with Bar(console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def undefined(reason: str) -> ValueError:
+    """Return the error that what is asked for has no meaning."""
+    from tfvae.evaluate.batches import UndefinedError
+
+    return UndefinedError(reason)

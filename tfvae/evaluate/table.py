@@ -6,18 +6,15 @@ into a table. Nothing here imports TensorFlow before something is measured.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tfvae
-from tfvae.evaluate.results import Asked, Measurement, Row
+from tfvae.evaluate import told
+from tfvae.evaluate.results import Asked, Measurement, Row, bar, mean_row, undefined
 
 if TYPE_CHECKING:
     from tfvae.evaluate.batches import Estimate
-
-Progress = Callable[[int, int], object]
 
 
 def default(vae: tfvae.VAE) -> tuple[str, ...]:
@@ -25,36 +22,11 @@ def default(vae: tfvae.VAE) -> tuple[str, ...]:
     return ("bound", "codes" if _coded(vae) else "active_units")
 
 
-def _mean(name: str, found: Estimate, meaning: str, digits: int = 2) -> Row:
-    return Row(name, found.mean, found.error, meaning, digits)
-
-
-@contextlib.contextmanager
-def _bar(show: bool, title: str) -> Iterator[Progress | None]:
-    """Yield what moves a progress bar, or None."""
-    if not show:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    # Standard output may be read by a program.
-    with Bar(console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def _coded(vae: tfvae.VAE) -> bool:
     """Say whether latents are codes or categories, whose use is counted."""
     layers = tfvae.layers
     kinds = (layers.VectorQuantizer, layers.OneHotCategorical, layers.Concrete)
     return isinstance(vae.posterior, kinds)
-
-
-def _undefined(reason: str) -> ValueError:
-    from tfvae.evaluate.batches import UndefinedError
-
-    return UndefinedError(reason)
 
 
 def _bound(asked: Asked, show: bool) -> Any:
@@ -115,7 +87,7 @@ def _per_dimension_rows(found: _PerDimension) -> list[Row]:
 
 def _active_units(asked: Asked, show: bool) -> Any:
     if _coded(asked.vae):
-        raise _undefined(
+        raise undefined(
             f"the posterior {type(asked.vae.posterior).__name__} is over codes or categories, "
             "whose use is counted: codes"
         )
@@ -133,7 +105,7 @@ def _active_rows(found: Any) -> list[Row]:
 
 def _diagnosis(asked: Asked, show: bool) -> Any:
     if _coded(asked.vae):
-        raise _undefined("its rules are of latents that are amounts; of codes, see codes")
+        raise undefined("its rules are of latents that are amounts; of codes, see codes")
     return tfvae.evaluate.diagnosis(asked.vae, asked.x, **asked.given)
 
 
@@ -143,7 +115,7 @@ def _diagnosis_rows(found: Any) -> list[Row]:
 
 
 def _surgery(asked: Asked, show: bool) -> Any:
-    with _bar(show, "aggregate posterior") as progress:
+    with bar(show, "aggregate posterior") as progress:
         return tfvae.evaluate.surgery(asked.vae, asked.x, **asked.given, progress=progress)
 
 
@@ -153,15 +125,17 @@ def _surgery_rows(found: Any) -> list[Row]:
     part = found.components < found.examples
     how = f"; too high, of {found.components:,} posteriors" if part else ""
     rows = [
-        _mean("information", found.mutual_information, f"nats: I_q(n; z), {cap}{near}{how}"),
-        _mean("mismatch", found.marginal_kl, "nats: KL(q(z) ‖ p(z)); kl = information + mismatch"),
+        mean_row("information", found.mutual_information, f"nats: I_q(n; z), {cap}{near}{how}"),
+        mean_row(
+            "mismatch", found.marginal_kl, "nats: KL(q(z) ‖ p(z)); kl = information + mismatch"
+        ),
     ]
     if found.total_correlation is not None:
         meaning = "nats: KL(q(z) ‖ ∏ q(z_d))"
-        rows.append(_mean("total correlation", found.total_correlation, meaning))
+        rows.append(mean_row("total correlation", found.total_correlation, meaning))
     if found.dimension_kl is not None:
         meaning = "nats: Σ KL(q(z_d) ‖ p(z_d)), the rest of the mismatch"
-        rows.append(_mean("dimension-wise kl", found.dimension_kl, meaning))
+        rows.append(mean_row("dimension-wise kl", found.dimension_kl, meaning))
     return rows
 
 
@@ -193,14 +167,14 @@ def _reconstruction_rows(found: Any) -> list[Row]:
     for name, (meaning, digits) in meanings.items():
         value = getattr(found, name)
         if value is not None:
-            rows.append(_mean(name, value, f"reconstructions: {meaning}", digits))
+            rows.append(mean_row(name, value, f"reconstructions: {meaning}", digits))
     # Of data that are no tokens it goes without saying that no token is right.
     why = {name: reason for name, reason in found.why_not.items() if name != "accuracy"}
     return rows + [Row(name, "left out", None, reason) for name, reason in why.items()]
 
 
 def _samples(asked: Asked, show: bool) -> Any:
-    with _bar(show, "samples") as progress:
+    with bar(show, "samples") as progress:
         return tfvae.evaluate.sample_quality(
             asked.vae,
             asked.x,
@@ -216,7 +190,7 @@ def _samples_rows(found: Any) -> list[Row]:
     floor = "" if best is None else f"; {best:.3f} of as many training examples"
     return [
         Row("frechet", found.frechet, None, f"{found.samples:,} samples{floor}", 3),
-        _mean("kernel", found.kernel, "unbiased; around 0 at best", 4),
+        mean_row("kernel", found.kernel, "unbiased; around 0 at best", 4),
         Row("precision", found.precision, None, "share of samples near to data", 3),
         Row("recall", found.recall, None, "share of data near to samples", 3),
         Row("density", found.density, None, "data near to a sample, 1 expected", 3),
@@ -231,7 +205,7 @@ def _ais(asked: Asked, show: bool) -> Any:
     vae, count = asked.vae, asked.examples
     # Of the same examples, so that what differs is the estimate.
     values, beside = _first(asked)
-    with _bar(show, "annealing") as progress:
+    with bar(show, "annealing") as progress:
         found = tfvae.evaluate.annealed(
             vae,
             values,
@@ -301,10 +275,10 @@ def _annealed(found: Any, bound: Any, examples: int) -> Annealed:
 
 def _ais_rows(found: Annealed) -> list[Row]:
     how = f"{found.examples:,} examples, {found.temperatures} temperatures, {found.chains} chains"
-    rows = [_mean("annealed", found.log_marginal, f"nats: lower bound on log p(x), {how}")]
+    rows = [mean_row("annealed", found.log_marginal, f"nats: lower bound on log p(x), {how}")]
     if found.gain is not None:
         meaning = "nats: above log_marginal of the same; that bound is loose by as much, or more"
-        rows.append(_mean("gain", found.gain, meaning))
+        rows.append(mean_row("gain", found.gain, meaning))
     worth = f"of {found.chains}; near 1 take more temperatures"
     return [*rows, Row("effective chains", found.effective, None, worth)]
 
@@ -313,7 +287,7 @@ def _calibration(asked: Asked, show: bool) -> Any:
     from tfvae.evaluate.batches import read
 
     beside = read(asked.vae, asked.x, asked.condition, "measure").beside
-    with _bar(show, "calibration") as progress:
+    with bar(show, "calibration") as progress:
         return tfvae.evaluate.calibration(
             asked.vae, seed=asked.seed, condition=beside, progress=progress
         )
@@ -338,5 +312,12 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement("samples", "distances of samples from data", _samples, _samples_rows),
     Measurement("ais", "log p(x) by annealed importance sampling", _ais, _ais_rows),
     Measurement("calibration", "ranks of latents", _calibration, _calibration_rows),
+    Measurement("probes", "what codes tell of labels", told.probes, told.probe_rows),
+    Measurement(
+        "disentanglement",
+        "what codes tell of factors",
+        told.disentanglement,
+        told.disentanglement_rows,
+    ),
 )
 """In the order in which they are taken and shown."""
