@@ -15,7 +15,7 @@ import tfvae
 # see each other; a room of its own package is a floor's neighbour only if it stands lower in this
 # list.
 FLOORS = [
-    ["markup", "metrics", "shapes", "state_space", "text"],
+    ["extras", "markup", "metrics", "shapes", "state_space", "text"],
     ["description", "drawing", "random", "sequences", "sources"],
     ["examples", "images", "layers", "plots", "probe_fits"],
     ["records", "priors", "trace", "networks", "adapters"],

@@ -466,7 +466,7 @@ def test_an_autoencoder_shows_how_its_codes_vary(digits: Any) -> None:
 
 def test_umap_is_asked_for_by_name(plane: Any, digits: Any, monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ImportError, match="pip install umap-learn"):
+    with pytest.raises(ImportError, match=r"pip install 'tfvae\[umap\]'"):
         pictures.draw("scatter", plane, digits, method="umap")
     with pytest.raises(ValueError, match=r"Received: method='tsne'"):
         pictures.draw("scatter", plane, digits, method="tsne")

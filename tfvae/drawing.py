@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from tfvae import extras
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MATPLOTLIB = ("matplotlib", "which draws pictures", "'tfvae[plot]'")
 DPI = 144
 INK, MUTED, RULE = "#1f2328", "#59636e", "#d8dee4"
 
@@ -22,6 +25,20 @@ INK, MUTED, RULE = "#1f2328", "#59636e", "#d8dee4"
 def number(value: float) -> str:
     """Write a number with one or two places, and a proper minus."""
     return f"{value:.{1 if abs(value) >= 10 else 2}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def new_figure(
+    size: tuple[float, float], *, layout: Literal["constrained"] | None = None
+) -> Figure:
+    """Return an empty figure, of a size in inches.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    extras.check(*MATPLOTLIB)
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, dpi=DPI, facecolor="white", layout=layout)
 
 
 def save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
@@ -44,6 +61,7 @@ def ending_of(path: str | os.PathLike[str]) -> str:
     Raises:
         ValueError: it is none of matplotlib's.
     """
+    extras.check(*MATPLOTLIB)
     from matplotlib.backend_bases import FigureCanvasBase
 
     known = FigureCanvasBase.get_supported_filetypes()
@@ -92,17 +110,10 @@ def panelled(
     sharex: bool = True,
 ) -> tuple[Figure, list[Any]]:
     """Return a figure and its panels in reading order, each of a size in inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(
-        figsize=(size[0] * columns, size[1] * rows),
-        dpi=DPI,
-        facecolor="white",
-        layout="constrained",
-    )
-    figure.get_layout_engine().set(wspace=0.05, hspace=0.06, w_pad=0.1, h_pad=0.1)  # type: ignore[call-arg,union-attr]
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
-    return figure, list(grid.flat)
+    made = new_figure((size[0] * columns, size[1] * rows), layout="constrained")
+    made.get_layout_engine().set(wspace=0.05, hspace=0.06, w_pad=0.1, h_pad=0.1)  # type: ignore[call-arg,union-attr]
+    grid = made.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    return made, list(grid.flat)
 
 
 def titled(axes: Any, title: str, x: str, y: str, *, first: bool | None = None) -> None:

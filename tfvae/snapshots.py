@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from tfvae import drawing, pictures
+from tfvae import drawing, extras, pictures
 from tfvae.model import VAE
 from tfvae.step import check_count
 
@@ -66,6 +66,7 @@ class Snapshots(keras.callbacks.Callback):
         **options: Any,
     ) -> None:
         super().__init__()
+        extras.check(*drawing.MATPLOTLIB)
         check_count("every", every)
         self.folder = Path(folder)
         self.examples = examples

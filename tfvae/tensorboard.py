@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae import features, files, plots
+from tfvae import extras, features, files, plots
 from tfvae.data import Examples
 from tfvae.generation import check_request
 from tfvae.model import VAE
@@ -71,13 +71,7 @@ class TensorBoard(keras.callbacks.Callback):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        try:
-            import tensorboard  # noqa: F401
-        except ImportError as error:
-            raise ImportError(
-                "Expected TensorBoard, which is not installed. Install it: "
-                "pip install 'tfvae[tensorboard]'."
-            ) from error
+        extras.check("tensorboard", "which shows its logs", "'tfvae[tensorboard]'")
         check_count("every", every)
         if samples != 0:
             check_count("samples", samples)

@@ -130,10 +130,7 @@ def plot(
         started = time.monotonic()
         if tfvae.pictures.KINDS[name].trains:
             click.echo("Training three models …", err=True)
-        try:
-            tfvae.pictures.draw(name, model, examples, seed=seed, path=path, **known, **options)
-        except ImportError as error:  # of an extra
-            raise click.ClickException(str(error)) from error
+        tfvae.pictures.draw(name, model, examples, seed=seed, path=path, **known, **options)
         click.echo(f"{path}  ({time.monotonic() - started:.1f} s)")
 
 

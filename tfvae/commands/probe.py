@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfvae import extras
 from tfvae.commands import support
+from tfvae.drawing import MATPLOTLIB
 from tfvae.runs import PROBE, Run, RunError
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def probe(
     test set. Writes probe.json into the run folder.
     """
     if plot is not None:
+        extras.check(*MATPLOTLIB)
         support.picture(plot)
     loaded = Run.load(run)
     dataset = loaded.data(data)

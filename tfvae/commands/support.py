@@ -67,6 +67,10 @@ class Commands(click.Group):
             raise  # whoever read our output has had enough; click knows
         except _USER_ERRORS as error:
             raise click.ClickException(_message(error)) from error
+        except ImportError as error:
+            if error.name is not None:  # a broken installation, and no extra that is missing
+                raise
+            raise click.ClickException(str(error)) from error
 
 
 class ModelOption(ParamType):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import tfvae
-from tfvae import drawing
+from tfvae import drawing, extras
 from tfvae.export.errors import did_you_mean
 from tfvae.pictures import (
     course,
@@ -67,6 +67,9 @@ class Kind:
 
     def obstacle(self, subject: Subject, given: Collection[str] = ()) -> str | None:
         """Say why it cannot be drawn, with the options given; or return None."""
+        without = extras.missing(*drawing.MATPLOTLIB)
+        if without is not None:
+            return without
         others = (need for option, need in self.waived.items() if option not in given)
         reasons = (need(subject) for need in (*self.needs, *others))
         return next((reason for reason in reasons if reason), None)

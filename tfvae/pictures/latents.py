@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 import tfvae
-from tfvae import plots
+from tfvae import extras, plots
 from tfvae.drawing import positive
 from tfvae.pictures.positions import codes_of, measured
 from tfvae.pictures.subject import Array, Subject
@@ -67,13 +67,9 @@ def in_plane(codes: Array, method: Method, seed: int) -> tuple[Array, tuple[str,
     if codes.shape[1] == 1 or (codes.shape[1] == 2 and method == "auto"):
         return codes, ("z₀", "z₁") if codes.shape[1] == 2 else ("z", "")
     if method == "umap":
-        try:
-            import umap  # type: ignore[import-not-found]
-        except ImportError as error:
-            raise ImportError(
-                'Expected umap-learn for method="umap", which is not installed. Install it: '
-                "pip install umap-learn; or leave the method out, for principal components."
-            ) from error
+        extras.check("umap", 'which method="umap" is; "pca" needs none', "'tfvae[umap]'")
+        import umap  # type: ignore[import-not-found]
+
         reduced = umap.UMAP(random_state=seed, n_jobs=1).fit_transform(codes)
         return np.asarray(reduced), ("UMAP 1", "UMAP 2")
     centred = codes.astype(np.float64) - codes.mean(axis=0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tfvae.drawing import DPI, INK, MUTED, number, positive, quiet, save
+from tfvae.drawing import INK, MUTED, new_figure, number, positive, quiet, save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,8 +51,6 @@ def series(
         ValueError: They are no such sequences, are not finite or none, or `columns` is below 1.
         OSError: The picture cannot be written.
     """
-    from matplotlib.figure import Figure
-
     lines = np.asarray(values)
     lines = lines[..., None] if lines.ndim == 2 else lines
     if lines.ndim != 3 or not lines.size or lines.dtype.kind not in "biuf":
@@ -71,10 +69,7 @@ def series(
     columns = min(positive("columns", columns), len(lines))
     ends = np.full(len(lines), lines.shape[1]) if lengths is None else np.asarray(lengths)
     rows = -(-len(lines) // columns)
-    figure = Figure(
-        figsize=(2.1 * columns + 0.5, 1.4 * rows + 0.5),
-        dpi=DPI, facecolor="white", layout="constrained",
-    )  # fmt: skip
+    figure = new_figure((2.1 * columns + 0.5, 1.4 * rows + 0.5), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
     for place, axes in enumerate(panels):
         if place >= len(lines):
@@ -122,18 +117,15 @@ def training(
         >>> [line.get_linestyle() for line in figure.axes[0].lines]
         ['-', '--']
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     terms = [t for t in _TERMS if len(history.get(t, ())) or len(history.get(f"val_{t}", ()))]
     if not terms:
         raise ValueError(
             f"Expected history to hold values of {', '.join(_TERMS)}. Received keys: "
             f"{', '.join(history) or 'none'}; pass fit(...).history."
         )
-    figure = Figure(
-        figsize=(4.1 * len(terms) + 0.4, 3.7), dpi=DPI, facecolor="white", layout="constrained"
-    )
+    figure = new_figure((4.1 * len(terms) + 0.4, 3.7), layout="constrained")
+    from matplotlib.ticker import MaxNLocator
+
     figure.get_layout_engine().set(wspace=0.06, w_pad=0.1, h_pad=0.1)  # type: ignore[call-arg,union-attr]
     for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
         title, colour = _TERMS[term]

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfvae.drawing import DPI, INK, MUTED, RULE, save
+from tfvae.drawing import INK, MUTED, RULE, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,9 +48,6 @@ def sentences(
         >>> [text.get_text() for text in figure.texts]
         ['a cat', 'a cat', 'a dog', 'the dog']
     """
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
     table = [(row,) if isinstance(row, str) else tuple(row) for row in rows]
     if not 0 < len(table) <= MOST or {len(row) for row in table} != {len(table[0])}:
         raise ValueError(
@@ -67,7 +64,9 @@ def sentences(
     bottom = _MARGIN + (0.3 if note else 0)
     wide = max(sum(widths), _CHARACTER * len(note or "")) + 2 * _MARGIN
     tall = sum(heights) + _MARGIN + bottom
-    figure = Figure(figsize=(wide, tall), dpi=DPI, facecolor="white")
+    figure = new_figure((wide, tall))
+    from matplotlib.lines import Line2D
+
     top = tall - _MARGIN
     for place, (row, height) in enumerate(zip(cells, heights, strict=True)):
         left = _MARGIN

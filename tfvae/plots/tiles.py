@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tfvae.drawing import DPI, INK, MUTED, positive
+from tfvae.drawing import DPI, INK, MUTED, new_figure, positive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,8 +151,6 @@ def exact_figure(
         bottom: below it.
         note: a line below it.
     """
-    from matplotlib.figure import Figure
-
     height, width, _ = canvas.shape
     # Generous, so that a line over a small image fits.
     text_width = max(CHARACTER * 1.15 * len(title or ""), CHARACTER * len(note or ""))
@@ -160,7 +158,7 @@ def exact_figure(
     above = MARGIN + top + (0 if title is None else TITLE)
     below = MARGIN + bottom + (0 if note is None else TITLE)
     full_width, full_height = left + width + 2 * side, height + above + below
-    figure = Figure(figsize=(full_width / DPI, full_height / DPI), dpi=DPI, facecolor="white")
+    figure = new_figure((full_width / DPI, full_height / DPI))
     axes = figure.add_axes(
         (
             (left + side) / full_width,

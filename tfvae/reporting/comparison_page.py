@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tfvae import markup
+from tfvae import extras, markup
+from tfvae.drawing import INK, MATPLOTLIB, MUTED, new_figure
 from tfvae.markup import Best, Table
 from tfvae.reporting.blocks import (
     Block,
@@ -125,6 +126,9 @@ def _differences(found: Comparison) -> Section:
 
 
 def _curves(found: Comparison) -> Section:
+    without = extras.missing(*MATPLOTLIB)
+    if without is not None:
+        return Section("Training", absent=(without,))
     # Losses are of different objectives, and not to be compared.
     for term, label in (("val_elbo", "validation ELBO"), ("elbo", "training ELBO")):
         curves = {each.name: each.run.history.get(term) for each in found.judged}
@@ -138,11 +142,7 @@ def _curves(found: Comparison) -> Section:
 
 
 def _lines(curves: dict[str, Any], label: str) -> Figure:
-    from matplotlib.figure import Figure
-
-    from tfvae.drawing import INK, MUTED
-
-    figure = Figure(figsize=(7.5, 3.6), facecolor="white", layout="constrained")
+    figure = new_figure((7.5, 3.6), layout="constrained")
     axes = figure.subplots()
     styles = itertools.cycle(zip(_COLORS, itertools.cycle(_DASHES), strict=False))
     for (name, values), (color, dashes) in zip(curves.items(), styles, strict=False):
