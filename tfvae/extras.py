@@ -6,7 +6,7 @@ import importlib.util
 
 
 def missing(package: str, purpose: str, install: str) -> str | None:
-    """Say how to install a package, if it is not there.
+    """Say how to install a package, if it is not there, in a clause without its full stop.
 
     Args:
         package: by which it is imported.
@@ -15,12 +15,12 @@ def missing(package: str, purpose: str, install: str) -> str | None:
 
     Example:
         >>> missing("no_such_package", "which knits", "'tfvae[wool]'")
-        "Expected no_such_package, which knits. It is not installed: pip install 'tfvae[wool]'."
+        "Expected no_such_package, which knits. It is not installed: pip install 'tfvae[wool]'"
         >>> missing("json", "which is always there", "python")
     """
     if importlib.util.find_spec(package) is not None:
         return None
-    return f"Expected {package}, {purpose}. It is not installed: pip install {install}."
+    return f"Expected {package}, {purpose}. It is not installed: pip install {install}"
 
 
 def check(package: str, purpose: str, install: str) -> None:
@@ -31,4 +31,4 @@ def check(package: str, purpose: str, install: str) -> None:
     """
     reason = missing(package, purpose, install)
     if reason is not None:
-        raise ImportError(reason)
+        raise ImportError(f"{reason}.")

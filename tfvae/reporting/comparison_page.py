@@ -128,7 +128,7 @@ def _differences(found: Comparison) -> Section:
 def _curves(found: Comparison) -> Section:
     without = extras.missing(*MATPLOTLIB)
     if without is not None:
-        return Section("Training", absent=(without,))
+        return Section("Training", absent=(f"{without}.",))
     # Losses are of different objectives, and not to be compared.
     for term, label in (("val_elbo", "validation ELBO"), ("elbo", "training ELBO")):
         curves = {each.name: each.run.history.get(term) for each in found.judged}
