@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import handmade
+import node
 import numpy as np
 import pytest
 from PIL import Image
 
 import tfvae
-from tfvae.explorer import runtime
-from tfvae.export import ExportError, LoadedExport, verification
+from tfvae.export import LoadedExport, verification
 
 pytestmark = pytest.mark.slow
 
@@ -41,13 +41,6 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage",
 )  # fmt: skip
-
-
-def installed_runtime() -> dict[str, Path]:
-    try:
-        return runtime.find()
-    except (FileNotFoundError, ExportError) as error:
-        pytest.skip(f"needs onnxruntime-web {runtime.VERSION}: {error}")
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +165,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
         pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
     pytest.importorskip("selenium")
-    installed_runtime()
+    node.installed()
     started = Browser(tmp_path_factory.mktemp("browser"))
     yield started
     started.driver.quit()
@@ -616,7 +609,7 @@ def test_fingers_move_the_plane(browser: Browser, digits: LoadedExport) -> None:
 
 
 def test_ctrl_c_ends_it(digits: LoadedExport) -> None:
-    installed_runtime()
+    node.installed()
     process = subprocess.Popen(
         [sys.executable, "-m", "tfvae", "explore", str(digits.path), "--port", "0"],
         stdout=subprocess.PIPE,
@@ -671,29 +664,8 @@ def test_a_file_that_is_missing_is_named(browser: Browser, digits: LoadedExport)
 
 def test_the_same_files_agree_in_node(digits: LoadedExport, tmp_path: Path) -> None:
     """What stands in for the browser where there is none."""
-    if shutil.which("node") is None:
-        pytest.skip("needs Node")
-    files = installed_runtime()
-    script = tmp_path / "run.mjs"
-    script.write_text(
-        """
-        import { readFileSync } from "node:fs";
-        import { pathToFileURL } from "node:url";
-        const [module, wasm, graph] = process.argv.slice(2);
-        const ort = await import(pathToFileURL(module));
-        ort.env.wasm.numThreads = 1;
-        ort.env.wasm.wasmBinary = readFileSync(wasm);
-        const session = await ort.InferenceSession.create(readFileSync(graph));
-        const seed = new ort.Tensor("int64", BigInt64Array.of(0n, -1n, 2n ** 63n - 1n), [3]);
-        const temperature = new ort.Tensor("float32", Float32Array.of(1, 1, 0.5), [3]);
-        const outputs = Object.entries(await session.run({ seed, temperature }));
-        console.log(JSON.stringify(Object.fromEntries(outputs.map(([k, v]) => [k, [...v.data]]))));
-        """
-    )
-    graph = digits.path / digits.endpoints["generate"].onnx
-    result = subprocess.run(
-        ["node", script, *files.values(), graph], capture_output=True, text=True, check=True
-    )
-    drawn = digits.generate(np.array([0, -1, 2**63 - 1]), np.float32([1, 1, 0.5]))
-    for name, values in json.loads(result.stdout).items():
-        np.testing.assert_allclose(np.reshape(values, drawn[name].shape), drawn[name], atol=1e-5)
+    seeds, temperatures = np.array([0, -1, 2**63 - 1]), np.float32([1, 1, 0.5])
+    given = {"seed": seeds, "temperature": temperatures}
+    found = node.run(digits.path / digits.endpoints["generate"].onnx, given, tmp_path)
+    for name, expected in digits.generate(seeds, temperatures).items():
+        np.testing.assert_allclose(found[name].reshape(expected.shape), expected, atol=1e-5)

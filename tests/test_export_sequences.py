@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import node
 import numpy as np
 import onnxruntime
 import pytest
@@ -72,6 +73,22 @@ def test_a_graph_is_as_large_for_any_number_of_steps() -> None:
     alone = session.run(["mean", "stddev"], {k: v[4:5] for k, v in given.items()})
     for ours, whole in zip(alone, found, strict=True):
         np.testing.assert_allclose(ours[0], whole[4], rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_browser_runs_loops(tmp_path: Path) -> None:
+    vae = zoo.deep_markov_model((9, 3), 2, hidden=(4,), units=4)
+    (endpoint,) = endpoints(vae, ["generate"])
+    graph = tmp_path / "generate.onnx"
+    graph.write_bytes(conversion.convert(endpoint).SerializeToString())
+    given = endpoint.examples(3)
+    expected = endpoint.reference(**given)
+    for output, values in node.run(graph, given, tmp_path).items():
+        whole = np.asarray(expected[output])
+        scale = max(1.0, float(np.abs(whole).max()))
+        np.testing.assert_allclose(
+            values.reshape(whole.shape), whole, rtol=0, atol=comparisons.TOLERANCE * scale
+        )
 
 
 @pytest.mark.slow

@@ -1,10 +1,11 @@
-// Run an ONNX file in onnxruntime-web: node web.mjs NODE_MODULES MODEL INPUTS, outputs as JSON.
+// Run an ONNX file in onnxruntime-web: node web.mjs MODULE WASM MODEL INPUTS, outputs as JSON.
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
 
-const [modules, model, inputs] = process.argv.slice(2);
-const ort = createRequire(`${modules}/`)("onnxruntime-web");
+const [module, wasm, model, inputs] = process.argv.slice(2);
+const ort = await import(pathToFileURL(module));
 ort.env.wasm.numThreads = 1;
+ort.env.wasm.wasmBinary = readFileSync(wasm);
 
 const feeds = {};
 for (const [name, { type, dims, data }] of Object.entries(JSON.parse(readFileSync(inputs)))) {
