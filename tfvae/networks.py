@@ -163,7 +163,7 @@ def conv_encoder(
     params_shape = _shape("params_shape", params_shape)
     _sizes("dense", (dense,), least=0)
     init = _Initialisers(seed, _ENCODER, activation)
-    inputs = keras.Input(tuple(data_shape), dtype=_wide(), name="x")
+    inputs = keras.Input(tuple(data_shape), dtype=end_dtype(), name="x")
     h = inputs
     if len(data_shape) == 2:
         h = keras.layers.Reshape((*ladder[0], channels), name="to_image")(h)
@@ -180,7 +180,7 @@ def conv_encoder(
     if len(params_shape) == 3 and params_shape[:2] == ladder[-1]:
         _no_grid(condition, "params_shape", params_shape)
         emitted = keras.layers.Conv2D(
-            params_shape[2], 1, kernel_initializer=init.linear(), dtype=_wide(), name="params"
+            params_shape[2], 1, kernel_initializer=init.linear(), dtype=end_dtype(), name="params"
         )(h)
         return keras.Model(inputs, emitted, name=name)
     h, given = _beside(keras.layers.Flatten(name="flatten")(h), condition)
@@ -262,7 +262,7 @@ def conv_decoder(
         )
     _sizes("dense", (dense,), least=0)
     init = _Initialisers(seed, _DECODER, activation)
-    inputs = keras.Input(latent_shape, dtype=_wide(), name="z")
+    inputs = keras.Input(latent_shape, dtype=end_dtype(), name="z")
     *ladder_up, smallest = ladder
     given: list[Any] = []
     if len(latent_shape) == 3 and latent_shape[:2] == smallest:
@@ -288,7 +288,7 @@ def conv_decoder(
     small = smallest
     for i, (size, width) in enumerate(zip(reversed(ladder_up), widths, strict=True), 1):
         last = i == len(widths)
-        dtype = _wide() if last else None
+        dtype = end_dtype() if last else None
         h = keras.layers.Conv2DTranspose(
             width,
             _KERNEL,
@@ -305,8 +305,8 @@ def conv_decoder(
         small = size
     if grey:
         if per_pixel > 1:  # [H, W, k] holds the blocks pixel by pixel; params_shape side by side
-            h = keras.layers.Permute((1, 3, 2), dtype=_wide(), name="to_blocks")(h)
-        h = keras.layers.Reshape(params_shape, dtype=_wide(), name="to_params")(h)
+            h = keras.layers.Permute((1, 3, 2), dtype=end_dtype(), name="to_blocks")(h)
+        h = keras.layers.Reshape(params_shape, dtype=end_dtype(), name="to_params")(h)
     return keras.Model([inputs, *given] if given else inputs, h, name=name)
 
 
@@ -321,7 +321,7 @@ def _mlp(
     name: str,
 ) -> keras.Model:
     params_shape = _shape("params_shape", params_shape)
-    inputs = keras.Input(in_shape, dtype=_wide(), name=input_name)
+    inputs = keras.Input(in_shape, dtype=end_dtype(), name=input_name)
     h, given = _beside(_flat(inputs, in_shape), condition)
     for i, units in enumerate(_sizes("hidden", hidden), 1):
         h = keras.layers.Dense(
@@ -345,7 +345,7 @@ def _beside(h: Any, condition: Condition) -> tuple[Any, list[Any]]:
         )(given)
     else:
         shape = _shape("condition", condition)
-        given = keras.Input(shape, dtype=_wide(), name="condition")
+        given = keras.Input(shape, dtype=end_dtype(), name="condition")
         features = given if len(shape) == 1 else keras.layers.Flatten(name="to_vector")(given)
     return keras.layers.Concatenate(name="beside")([h, features]), [given]
 
@@ -364,7 +364,7 @@ def _flat(x: Any, shape: tuple[int, ...]) -> Any:
 
 def _emit(h: Any, params_shape: tuple[int, ...], init: _Initialisers) -> Any:
     """The last, linear layer: features [B, F] -> parameters [B, *params_shape]."""
-    dtype = _wide()
+    dtype = end_dtype()
     h = keras.layers.Dense(
         math.prod(params_shape), kernel_initializer=init.linear(), dtype=dtype, name="params"
     )(h)
@@ -374,7 +374,7 @@ def _emit(h: Any, params_shape: tuple[int, ...], init: _Initialisers) -> Any:
     return keras.layers.Reshape(params_shape, dtype=dtype, name="to_params")(h)
 
 
-def _wide() -> str:
+def end_dtype() -> str:
     """The dtype at both ends of a network: float64 if the policy says so, else float32."""
     return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfvae.families.recurrence import Gate, Observed, Recurrent
+from tfvae.networks import end_dtype
 from tfvae.objectives import check_choice
 
 Direction = Literal["both", "backward", "forward"]
@@ -32,11 +33,6 @@ class _Seeds:
         return keras.initializers.Orthogonal(seed=int(next(self._words)))
 
 
-def _wide() -> str:
-    policy = keras.config.dtype_policy()
-    return "float64" if policy.compute_dtype == "float64" else "float32"
-
-
 def _dense(h: Any, units: tuple[int, ...], activation: str, seeds: _Seeds, name: str) -> Any:
     gain = 2.0 if activation in ("relu", "elu", "gelu", "silu", "swish") else 1.0
     for i, width in enumerate(units, 1):
@@ -48,7 +44,7 @@ def _dense(h: Any, units: tuple[int, ...], activation: str, seeds: _Seeds, name:
 
 def _linear(h: Any, units: int, seeds: _Seeds, name: str, gain: float = 1.0) -> Any:
     return keras.layers.Dense(
-        units, kernel_initializer=seeds.kernel(gain), dtype=_wide(), name=name
+        units, kernel_initializer=seeds.kernel(gain), dtype=end_dtype(), name=name
     )(h)
 
 
@@ -96,12 +92,12 @@ def inference_network(
     check_data_shape(data_shape)
     seeds = _Seeds(seed, 10)
     steps, size = data_shape[0], math.prod(data_shape[1:])
-    inputs = [keras.Input(data_shape, dtype=_wide(), name=each) for each in ("x", "observed")]
+    inputs = [keras.Input(data_shape, dtype=end_dtype(), name=each) for each in ("x", "observed")]
     flat = [
-        keras.layers.Reshape((steps, size), dtype=_wide(), name=f"{each.name}_steps")(each)
+        keras.layers.Reshape((steps, size), dtype=end_dtype(), name=f"{each.name}_steps")(each)
         for each in inputs
     ]
-    there = Observed(dtype=_wide(), name="read")(flat[1])
+    there = Observed(dtype=end_dtype(), name="read")(flat[1])
     h = keras.layers.Concatenate(name="values")(flat)
     h = _dense(h, hidden, activation, seeds, "dense")
     runs = {"forward": (False,), "backward": (True,), "both": (False, True)}[direction]
@@ -148,8 +144,8 @@ def combiner(
         Krishnan, Shalit and Sontag (2017), arXiv:1609.09869.
     """
     seeds = _Seeds(seed, 11)
-    before = keras.Input((latent_dim,), dtype=_wide(), name="before")
-    given = keras.Input((features,), dtype=_wide(), name="features")
+    before = keras.Input((latent_dim,), dtype=end_dtype(), name="before")
+    given = keras.Input((features,), dtype=end_dtype(), name="features")
     h = _dense(given, (units,), "tanh", seeds, "given")
     if follow:
         h = keras.layers.Average(name="combined")(
@@ -185,22 +181,22 @@ def gated_transition(
         Krishnan, Shalit and Sontag (2017), arXiv:1609.09869, equation 11.
     """
     seeds = _Seeds(seed, 12)
-    z = keras.Input((latent_dim,), dtype=_wide(), name="before")
+    z = keras.Input((latent_dim,), dtype=end_dtype(), name="before")
     gate = _linear(_dense(z, hidden, activation, seeds, "gate"), latent_dim, seeds, "gate")
-    gate = keras.layers.Activation("sigmoid", dtype=_wide(), name="gate_sigmoid")(gate)
+    gate = keras.layers.Activation("sigmoid", dtype=end_dtype(), name="gate_sigmoid")(gate)
     proposed = _dense(z, hidden, activation, seeds, "proposal")
     # Small at first: a path that grew at each step would be astronomical after a hundred.
     proposed = _linear(proposed, latent_dim, seeds, "proposal", gain=1e-2)
     kept = keras.layers.Dense(
-        latent_dim, kernel_initializer="identity", dtype=_wide(), name="linear"
+        latent_dim, kernel_initializer="identity", dtype=end_dtype(), name="linear"
     )(z)
-    location = Gate(dtype=_wide(), name="location")([gate, proposed, kept])
-    rectified = keras.layers.Activation("relu", dtype=_wide(), name="rectified")(proposed)
+    location = Gate(dtype=end_dtype(), name="location")([gate, proposed, kept])
+    rectified = keras.layers.Activation("relu", dtype=end_dtype(), name="rectified")(proposed)
     # The same scale everywhere at first: where one begins narrow, a KL begins in the thousands.
     raw = keras.layers.Dense(
-        latent_dim, kernel_initializer="zeros", dtype=_wide(), name="raw_scale"
+        latent_dim, kernel_initializer="zeros", dtype=end_dtype(), name="raw_scale"
     )(rectified)
-    params = keras.layers.Concatenate(dtype=_wide(), name="params")([location, raw])
+    params = keras.layers.Concatenate(dtype=end_dtype(), name="params")([location, raw])
     return keras.Model(z, params, name=name)
 
 
@@ -229,16 +225,16 @@ def emission_network(
         name: the model's name.
     """
     seeds = _Seeds(seed, 13)
-    z = keras.Input((None, latent_dim), dtype=_wide(), name="z")
+    z = keras.Input((None, latent_dim), dtype=end_dtype(), name="z")
     inputs = [z]
     if state is not None:
-        inputs.append(keras.Input((None, state), dtype=_wide(), name="before"))
+        inputs.append(keras.Input((None, state), dtype=end_dtype(), name="before"))
     h = keras.layers.Concatenate(name="given")(inputs) if len(inputs) > 1 else z
     h = _linear(
         _dense(h, hidden, activation, seeds, "dense"), math.prod(params_shape), seeds, "params"
     )
     if len(params_shape) > 1:
-        h = keras.layers.Reshape((-1, *params_shape), dtype=_wide(), name="to_params")(h)
+        h = keras.layers.Reshape((-1, *params_shape), dtype=end_dtype(), name="to_params")(h)
     return keras.Model(inputs if len(inputs) > 1 else z, h, name=name)
 
 
@@ -262,9 +258,13 @@ def step_encoder(
     """
     check_data_shape(data_shape)
     seeds, step = _Seeds(seed, 10), data_shape[1:]
-    inputs = [keras.Input((None, *step), dtype=_wide(), name=each) for each in ("x", "observed")]
+    inputs = [
+        keras.Input((None, *step), dtype=end_dtype(), name=each) for each in ("x", "observed")
+    ]
     flat = [
-        keras.layers.Reshape((-1, math.prod(step)), dtype=_wide(), name=f"{each.name}_steps")(each)
+        keras.layers.Reshape((-1, math.prod(step)), dtype=end_dtype(), name=f"{each.name}_steps")(
+            each
+        )
         for each in inputs
     ]
     h = keras.layers.Concatenate(name="values")(flat)
@@ -292,7 +292,7 @@ def reader(
     """
     seeds = _Seeds(seed, 14)
     inputs = [
-        keras.Input((size,), dtype=_wide(), name=each)
+        keras.Input((size,), dtype=end_dtype(), name=each)
         for size, each in ((features, "features"), (latent_dim, "z"))
     ]
     h = _dense(inputs[1], hidden, activation, seeds, "dense")

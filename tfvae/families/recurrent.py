@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae.networks import end_dtype
 from tfvae.objectives.base import check_choice, check_number, check_samples
 from tfvae.text import EOS
 
@@ -73,7 +74,7 @@ def recurrent_encoder(
     for i in range(1, depth + 1):
         h = _recurrent(cell, units, length, seeds, f"{cell}_{i}", sequences=i < depth)(h)
     kernel = keras.initializers.GlorotUniform(next(seeds))
-    wide = _wide()
+    wide = end_dtype()
     h = keras.layers.Dense(
         math.prod(params_shape), kernel_initializer=kernel, dtype=wide, name="params"
     )(h)
@@ -150,7 +151,7 @@ class RecurrentDecoder(keras.Model):
             for i in range(1, depth + 1)
         ]
         self.params = keras.layers.Dense(
-            vocabulary - EOS, name="params", dtype=_wide(),
+            vocabulary - EOS, name="params", dtype=end_dtype(),
             kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
         )  # fmt: skip
         # All at once, for a compiled loop cannot create variables.
@@ -247,10 +248,6 @@ class _Seeds:
         words = np.random.SeedSequence((self.seed, self.role, self.position)).generate_state(1)
         self.position += 1
         return int(words[0]) >> 1
-
-
-def _wide() -> str:
-    return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
 
 
 def _check_sizes(**sizes: int) -> None:
