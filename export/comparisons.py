@@ -18,8 +18,9 @@ import numpy as np
 TOLERANCE = 1e-5
 
 Arrays = dict[str, np.ndarray]
-# Of an output's name, what a runtime computed, what Keras did, and the tolerance: a verdict.
-Comparison = Callable[[str, np.ndarray, np.ndarray, float], dict[str, Any]]
+# Of an output's name, what a runtime computed, what Keras did, and the tolerance: a verdict. Of
+# sums also the slack, in the output's own units.
+Comparison = Callable[..., dict[str, Any]]
 
 
 def repeated(arrays: Arrays, batch: int) -> Arrays:
@@ -54,7 +55,9 @@ def judge(
                 # Where a draw was picked otherwise, all that follows from it differs.
                 same = _picked_alike(specs, spec, outputs, expected, tolerance)
                 pair = (outputs[spec["name"]][same], expected[spec["name"]][same])
-                row = COMPARISONS[spec["compare"]](spec["name"], *pair, tolerance)
+                # A sum may be small where its terms are not, each of which has an error.
+                sums = {"slack": tolerance * spec["terms"]} if spec.get("terms") else {}
+                row = COMPARISONS[spec["compare"]](spec["name"], *pair, tolerance, **sums)
             rows.append(row)
         failed = [row for row in rows if not row["ok"]]
         judged.append(max(failed or rows, key=lambda row: row["difference"]))
@@ -107,12 +110,12 @@ def _close(
 
 
 def _by_scale(
-    name: str, actual: np.ndarray, expected: np.ndarray, tolerance: float
+    name: str, actual: np.ndarray, expected: np.ndarray, tolerance: float, slack: float = 0.0
 ) -> dict[str, Any]:
     """All values within `tolerance` of the output's scale: what a network's rounding leaves."""
     if not expected.size:
         return verdict(name, 0.0, tolerance, True)
-    allowed = tolerance * max(1.0, float(np.max(np.abs(expected))))
+    allowed = max(slack, tolerance * max(1.0, float(np.max(np.abs(expected)))))
     difference = float(np.max(np.abs(actual.astype(np.float64) - expected)))
     return verdict(name, difference, allowed, bool(difference <= allowed))  # NaN fails
 

@@ -29,10 +29,12 @@ class Values:
     Attributes:
         bounds: the smallest and the largest; None where there is none.
         compare: how runtimes are held against each other; see :class:`Tensor`.
+        terms: of a sum, of how many terms.
     """
 
     bounds: tuple[float | None, float | None] = (None, None)
     compare: str = "scale"
+    terms: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +182,7 @@ def _output(endpoint: str, name: str, spec: tf.TensorSpec, values: Values) -> Te
             f"and otherwise a known shape. Received: shape {shape}. Does a layer of the network "
             "fix the batch, or leave a dimension unknown?"
         )
-    return Tensor(name, shape, spec.dtype.name, values.bounds, values.compare)
+    return Tensor(name, shape, spec.dtype.name, values.bounds, values.compare, terms=values.terms)
 
 
 def _float32(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -246,7 +247,10 @@ def _score(subject: Subject) -> Definition:
         function=score,
         reference=reference,
         examples=examples,
-        values={name: Values(compare=compare) for name in ("elbo", "log_marginal")},
+        values={
+            name: Values(compare=compare, terms=math.prod(model.data_shape))
+            for name in ("elbo", "log_marginal")
+        },
     )
 
 

@@ -233,7 +233,7 @@ def _score(subject: Subject) -> Definition:
             "x": _data(subject, count),
             "seed": seeds(count),
         },
-        values={},
+        values={name: Values(terms=model.data_shape[0]) for name in ("elbo", "log_marginal")},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,9 @@ def _score(subject: Subject) -> Definition:
         function=score,
         reference=reference,
         examples=lambda count: _data_examples(subject, count, seeded=True),
-        values={"elbo": Values(), "log_marginal": Values()},
+        values={
+            name: Values(terms=math.prod(model.data_shape)) for name in ("elbo", "log_marginal")
+        },
     )
 
 

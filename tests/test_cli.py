@@ -525,7 +525,7 @@ def test_quickstart(tmp_path: Path) -> None:
     assert "Published quickstart/savedmodels/digits/1, verified in" in first.stdout
     commands = [line.strip() for line in first.stdout.splitlines() if line.startswith("  tfvae ")]
     named = {command.split()[1] for command in commands}
-    assert named == {"generate", "evaluate", "verify", "train", "models"}
+    assert named == {"generate", "evaluate", "report", "verify", "train", "models"}
     for command in commands:
         short = " --epochs 1" if "train" in command else ""
         process(command.removeprefix("tfvae ") + short, tmp_path)

@@ -443,8 +443,8 @@ def test_allowed_flips_is_the_poisson_quantile(size):
     assert poisson.sf(allowed, 1e-5 * size) < 1e-6 <= poisson.sf(allowed - 1, 1e-5 * size)
 
 
-def judge(actual, expected, compare="scale"):
-    specs = [{"name": "y", "compare": compare}]
+def judge(actual, expected, compare="scale", **known):
+    specs = [{"name": "y", "compare": compare, **known}]
     results = [(len(expected), {} if actual is None else {"y": actual})]
     (row,) = comparisons.judge(specs, {"y": expected}, results, comparisons.TOLERANCE)
     return row
@@ -456,6 +456,12 @@ def test_judgement():
     assert judge(expected + np.float32(9e-4), expected)["ok"]
     assert not judge(expected + np.float32(2e-3), expected)["ok"]
     assert not judge(expected * np.float32(np.nan), expected)["ok"]
+    # Of a sum of 64 terms, each of which may be off by 1e-5, however small it is itself.
+    small = expected * np.float32(0.01)
+    for compare in ("scale", "rows"):
+        assert judge(small + np.float32(6e-4), small, compare, terms=64)["ok"]
+        assert not judge(small + np.float32(7e-4), small, compare, terms=64)["ok"]
+        assert not judge(small + np.float32(6e-4), small, compare, terms=None)["ok"]
     assert "received float64" in judge(expected.astype(np.float64), expected)["detail"]
     assert "received nothing" in judge(None, expected)["detail"]
     bits = np.zeros((1_000, 1), np.float32)
