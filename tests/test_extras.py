@@ -47,7 +47,7 @@ def test_of_a_model_there_is_no_picture_and_the_reason() -> None:
     vae = tfvae.zoo.vae((4, 4), 2, hidden=(4,))
     found = pictures.available(vae, history={"elbo": [1.0]})
     assert found.keys() == pictures.KINDS.keys()
-    assert set(found.values()) == {extras.missing(*drawing.MATPLOTLIB)}
+    assert set(found.values()) == {extras.missing(*extras.MATPLOTLIB)}
 
 
 def test_images_alone_need_none(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from tfvae import extras
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MATPLOTLIB = ("matplotlib", "which draws pictures", "'tfvae[plot]'")
 DPI = 144
 INK, MUTED, RULE = "#1f2328", "#59636e", "#d8dee4"
 
@@ -35,7 +34,7 @@ def new_figure(
     Raises:
         ImportError: matplotlib is not installed.
     """
-    extras.check(*MATPLOTLIB)
+    extras.check(*extras.MATPLOTLIB)
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, dpi=DPI, facecolor="white", layout=layout)
@@ -61,7 +60,7 @@ def ending_of(path: str | os.PathLike[str]) -> str:
     Raises:
         ValueError: it is none of matplotlib's.
     """
-    extras.check(*MATPLOTLIB)
+    extras.check(*extras.MATPLOTLIB)
     from matplotlib.backend_bases import FigureCanvasBase
 
     known = FigureCanvasBase.get_supported_filetypes()

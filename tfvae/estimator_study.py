@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfvae import charts, extras, files, startup
-from tfvae.drawing import MATPLOTLIB
 from tfvae.progress import announce
 from tfvae.run_config import RunConfig, RunError
 from tfvae.run_setup import build, load_data
@@ -236,7 +235,7 @@ def study_estimators(
         raise RunError(
             f"Expected `draws` to be an even number of at least 4. Received: draws={draws!r}."
         )
-    extras.check(*MATPLOTLIB)
+    extras.check(*extras.MATPLOTLIB)
     folder = _check_folder(out, overwrite)
     dataset = load_data(config)
     config = config.resolved(dataset.fingerprint)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+
+MATPLOTLIB = ("matplotlib", "which draws pictures", "'tfvae[plot]'")
+"""What :func:`missing` and :func:`check` are asked of it."""
 
 
 def missing(package: str, purpose: str, install: str) -> str | None:
@@ -18,7 +22,8 @@ def missing(package: str, purpose: str, install: str) -> str | None:
         "Expected no_such_package, which knits. It is not installed: pip install 'tfvae[wool]'"
         >>> missing("json", "which is always there", "python")
     """
-    if importlib.util.find_spec(package) is not None:
+    there = sys.modules[package] if package in sys.modules else importlib.util.find_spec(package)
+    if there is not None:
         return None
     return f"Expected {package}, {purpose}. It is not installed: pip install {install}"
 

@@ -29,7 +29,6 @@ import numpy.typing as npt
 
 from tfvae import charts, extras, files
 from tfvae.data import Examples, Records
-from tfvae.drawing import MATPLOTLIB
 from tfvae.progress import announce
 from tfvae.run_config import RunConfig, RunError, read_text
 from tfvae.run_setup import load_data
@@ -240,7 +239,7 @@ def study_latent_dim(
     References:
         Kingma and Welling (2014), Auto-encoding variational Bayes, arXiv:1312.6114 (Figure 2).
     """
-    extras.check(*MATPLOTLIB)
+    extras.check(*extras.MATPLOTLIB)
     asked = list(values)
     for value in asked:
         if type(value) is not int or value < 1:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tfvae
-from tfvae import drawing, extras, reporting, runs
+from tfvae import extras, reporting, runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +104,7 @@ def run(
     from tfvae.export.publish import check_target
 
     check_target(models / "digits")
-    extras.check(*drawing.MATPLOTLIB)
+    extras.check(*extras.MATPLOTLIB)
     finished = runs.train(config(seed), folder / "run", overwrite=True, verbose=verbose)
     model, data = finished.model(), finished.data()
     assert isinstance(data.test, tfvae.data.Examples)

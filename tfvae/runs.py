@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tfvae
-from tfvae import drawing, extras, files, markup, startup
+from tfvae import extras, files, markup, startup
 from tfvae.export.errors import did_you_mean
 from tfvae.recorder import (
     BEST,
@@ -289,7 +289,7 @@ def train(
         check_target(folder, overwrite=overwrite)
     devices.check(device)
     if pictures is not None:
-        extras.check(*drawing.MATPLOTLIB)
+        extras.check(*extras.MATPLOTLIB)
     with files.claimed(folder) if chief else contextlib.nullcontext():
         # Cheap things first: importing TensorFlow takes seconds.
         dataset = load_data(config)

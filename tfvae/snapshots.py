@@ -66,7 +66,7 @@ class Snapshots(keras.callbacks.Callback):
         **options: Any,
     ) -> None:
         super().__init__()
-        extras.check(*drawing.MATPLOTLIB)
+        extras.check(*extras.MATPLOTLIB)
         check_count("every", every)
         self.folder = Path(folder)
         self.examples = examples

@@ -11,7 +11,6 @@ import click
 
 from tfvae import extras
 from tfvae.commands import support
-from tfvae.drawing import MATPLOTLIB
 from tfvae.runs import PROBE, Run, RunError
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def probe(
     test set. Writes probe.json into the run folder.
     """
     if plot is not None:
-        extras.check(*MATPLOTLIB)
+        extras.check(*extras.MATPLOTLIB)
         support.picture(plot)
     loaded = Run.load(run)
     dataset = loaded.data(data)

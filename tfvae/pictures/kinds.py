@@ -67,7 +67,7 @@ class Kind:
 
     def obstacle(self, subject: Subject, given: Collection[str] = ()) -> str | None:
         """Say why it cannot be drawn, with the options given; or return None."""
-        without = extras.missing(*drawing.MATPLOTLIB)
+        without = extras.missing(*extras.MATPLOTLIB)
         if without is not None:
             return without
         others = (need for option, need in self.waived.items() if option not in given)

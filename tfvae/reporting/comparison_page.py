@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tfvae import extras, markup
-from tfvae.drawing import INK, MATPLOTLIB, MUTED, new_figure
+from tfvae.drawing import INK, MUTED, new_figure
 from tfvae.markup import Best, Table
 from tfvae.reporting.blocks import (
     Block,
@@ -126,7 +126,7 @@ def _differences(found: Comparison) -> Section:
 
 
 def _curves(found: Comparison) -> Section:
-    without = extras.missing(*MATPLOTLIB)
+    without = extras.missing(*extras.MATPLOTLIB)
     if without is not None:
         return Section("Training", absent=(f"{without}.",))
     # Losses are of different objectives, and not to be compared.
