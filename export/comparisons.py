@@ -55,8 +55,9 @@ def judge(
                 # Where a draw was picked otherwise, all that follows from it differs.
                 same = _picked_alike(specs, spec, outputs, expected, tolerance)
                 pair = (outputs[spec["name"]][same], expected[spec["name"]][same])
-                # A sum may be small where its terms are not, each of which has an error.
-                sums = {"slack": tolerance * spec["terms"]} if spec.get("terms") else {}
+                # A sum may be small where its terms are not, each of which has an error of its own.
+                terms = spec.get("terms")
+                sums = {"slack": tolerance * math.sqrt(terms)} if terms else {}
                 row = COMPARISONS[spec["compare"]](spec["name"], *pair, tolerance, **sums)
             rows.append(row)
         failed = [row for row in rows if not row["ok"]]

@@ -49,7 +49,7 @@ class Tensor:
         compare: of an output, how two runtimes are held against each other, a key of
             ``comparisons.COMPARISONS``.
         terms: of an output that is a sum, of how many terms; None where it is none. Runtimes may
-            differ by what each of them may be off, of a scale of 1.
+            differ by the root of that many times what one may be off, of a scale of 1.
         default: of an input, the value for all rows where a SavedModel's client omits it.
         step: of an input, how far apart values are, counted from the smallest, or from the
             largest where there is no smallest: 1 for counts. None where any value will do.

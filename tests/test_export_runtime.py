@@ -456,12 +456,12 @@ def test_judgement():
     assert judge(expected + np.float32(9e-4), expected)["ok"]
     assert not judge(expected + np.float32(2e-3), expected)["ok"]
     assert not judge(expected * np.float32(np.nan), expected)["ok"]
-    # Of a sum of 64 terms, each of which may be off by 1e-5, however small it is itself.
+    # Of a sum of 64 terms, however small it is: 8 times what one may be off, by 1e-5.
     small = expected * np.float32(0.01)
     for compare in ("scale", "rows"):
-        assert judge(small + np.float32(6e-4), small, compare, terms=64)["ok"]
-        assert not judge(small + np.float32(7e-4), small, compare, terms=64)["ok"]
-        assert not judge(small + np.float32(6e-4), small, compare, terms=None)["ok"]
+        assert judge(small + np.float32(7e-5), small, compare, terms=64)["ok"]
+        assert not judge(small + np.float32(9e-5), small, compare, terms=64)["ok"]
+        assert not judge(small + np.float32(7e-5), small, compare, terms=None)["ok"]
     assert "received float64" in judge(expected.astype(np.float64), expected)["detail"]
     assert "received nothing" in judge(None, expected)["detail"]
     bits = np.zeros((1_000, 1), np.float32)
