@@ -53,6 +53,14 @@ def test_the_filter_is_tfp_s() -> None:
     )
 
 
+def test_what_is_missing_may_be_nan() -> None:
+    x = np.random.default_rng(3).normal(size=(2, 5, 3))
+    seen = np.ones((2, 5))
+    seen[:, 2] = 0
+    gaps = np.where(seen[..., None] > 0, x, np.nan)
+    np.testing.assert_array_equal(OSCILLATIONS.log_prob(gaps, seen), OSCILLATIONS.log_prob(x, seen))
+
+
 def test_what_was_not_observed_is_marginalised() -> None:
     x, lengths = OSCILLATIONS.generate(5, 6, shortest=2, seed=3)
     values = np.random.default_rng(0).random(x.shape) < 0.6

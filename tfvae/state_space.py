@@ -160,7 +160,9 @@ class StateSpace:
                 "Expected `observed` to be lengths [N], steps [N, T] or values, as of `x`. "
                 f"Received: a mask {list(mask.shape)} for x {list(values.shape)}."
             )
-        return values, np.broadcast_to(mask != 0, values.shape)
+        seen = np.broadcast_to(mask != 0, values.shape)
+        # What was not observed is often NaN, which no weight of 0 removes.
+        return np.where(seen, values, 0.0), seen
 
 
 OSCILLATIONS = StateSpace(
