@@ -82,8 +82,9 @@ def _loop_invariants(graph: onnx.GraphProto) -> None:
             source = body.output[1 + index].name
             while source in made and made[source].op_type == "Identity":
                 source = made[source].input[0]
-            held = [value.name for value in body.output].count(state)
-            if source != state or held > 1 or loop.output[index] in outputs:
+            others = [value.name for value in body.output]
+            del others[1 + index]
+            if source != state or state in others or loop.output[index] in ("", *outputs):
                 continue
             _read_instead(graph, loop.output[index], given)
             _read_instead(body, state, given)
