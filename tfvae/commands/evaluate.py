@@ -97,7 +97,13 @@ def evaluate(
         progress=sys.stderr.isatty(),
     )
     draws = {} if weight_draws is None else {"weight_draws": weight_draws}
-    head = {"run": str(loaded.path), "epochs": loaded.epochs, "seed": seed, **draws}
+    head = {
+        "run": str(loaded.path),
+        "epochs": loaded.epochs,
+        "seed": seed,
+        "weights": weights,
+        **draws,
+    }
     document = head | _document(found, whole=metrics is not None)
     support.record(loaded.path / EVALUATION, document)
     if as_json:
