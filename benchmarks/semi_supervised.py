@@ -99,7 +99,11 @@ def model(
     )
     slots = ("prior", "posterior", "likelihood", "objective")
     return tfvae.families.SemiSupervisedVAE(
-        made.encoder, made.decoder, classifier, **{slot: getattr(made, slot) for slot in slots}
+        made.encoder,
+        made.decoder,
+        classifier,
+        seed=arguments.seed,
+        **{slot: getattr(made, slot) for slot in slots},
     )
 
 

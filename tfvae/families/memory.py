@@ -41,7 +41,6 @@ class Memory(Prior):
     """
 
     parts = ("network", "reader", "cell", "layer")
-    slow_under_xla = True
 
     def __init__(
         self,
