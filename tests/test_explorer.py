@@ -109,6 +109,15 @@ def test_activity_is_what_a_gaussian_channel_carries(tmp_path: Path) -> None:
     assert found["high"] == [3.0] * 4
 
 
+def test_activity_of_points_is_their_variance(tmp_path: Path) -> None:
+    """An autoencoder's codes have no noise, against which nothing could be held."""
+    mean = np.float32([[3, 0.1, 0, 1], [-3, -0.1, 0, -1]])
+    vectors = {"encode/mean": mean, "encode/stddev": np.zeros_like(mean)}
+    found = described(handmade.encoder(tmp_path / "m" / "1", vectors=vectors))["latents"]
+    np.testing.assert_allclose(found["activity"], [9, 0.01, 0, 1], rtol=1e-6)
+    assert found["order"] == [0, 3, 1, 2]
+
+
 def test_ranges_without_generate_are_those_of_the_aggregate_posterior(tmp_path: Path) -> None:
     vectors = {"encode/mean": np.float32([[1, 5, 0, 0], [3, 5, 0, 0]])}
     found = described(handmade.encoder(tmp_path / "m" / "1", vectors=vectors))["latents"]

@@ -61,8 +61,8 @@ def study(export: LoadedExport, latent: Tensor, condition: npt.ArrayLike | None)
     means, stddevs = _encoded(export, latent.name, size)
     low, high, centre = _reach(export, latent, condition, means, stddevs)
     if means is not None and len(means) > 1:
-        signal = means.var(axis=0)
-        if stddevs is None:
+        signal = means.astype(np.float64).var(axis=0)
+        if stddevs is None or not stddevs.any():  # a point is all that an autoencoder encodes to
             return Latents(signal, "variance of what it is encoded to", low, high, centre)
         noise = np.maximum((stddevs**2).mean(axis=0), np.finfo(np.float32).tiny)
         carried = 0.5 * np.log1p(signal / noise)
