@@ -117,7 +117,10 @@ class Snapshots(keras.callbacks.Callback):
         for kind in self._shown if self.animate else ():
             frames = self._frames(kind)
             if len(frames) > 1:
-                animation(frames, self.folder / f"{kind}.gif")
+                try:
+                    animation(frames, self.folder / f"{kind}.gif")
+                except (ValueError, OSError) as error:  # no reason to lose what was trained
+                    warnings.warn(f"There is no animation of {kind}: {error}", stacklevel=2)
 
     def _draw(self) -> None:
         for kind in self._shown:
