@@ -126,7 +126,8 @@ def measure(
         >>> sorted(found.to_dict()["measures"])
         ['active_units', 'reconstruction']
     """
-    names, lenient = check_names(metrics), metrics == "all"
+    names = check_names(metrics)
+    lenient = names == check_names("all")
     from tfvae.evaluate.batches import UndefinedError, read
 
     count = len(read(vae, x, condition, "measure"))
