@@ -114,6 +114,14 @@ def test_of_sentences_and_sequences_what_has_no_meaning_is_said() -> None:
     assert found["bound"].examples == 12
 
 
+def test_where_nothing_is_asked_for_an_autoencoder_is_judged_by_what_it_reconstructs() -> None:
+    found = measure(small("autoencoder", (6, 5)), IMAGES, None, **QUICK)
+    assert found.results.keys() == {"reconstruction", "active_units"}
+    assert "density" in found.left_out["bound"]
+    found = measure(small("vae", (6, 5)), IMAGES, None, **QUICK)
+    assert (found.results.keys(), found.left_out) == ({"bound", "active_units"}, {})
+
+
 @pytest.mark.slow
 def test_of_one_example_what_needs_two_is_left_out() -> None:
     found = measure(zoo.vae((6, 5), 2, hidden=(8,)), IMAGES[:1], **QUICK)

@@ -42,7 +42,7 @@ class _Metrics(support.ParamType):
     "--metrics",
     type=_Metrics(),
     help=f"all, or of {', '.join(each.name for each in table.MEASUREMENTS)}.  [default: bound, "
-    "and the use of latents]",
+    "or reconstruction where there is none, and the use of latents]",
 )
 @click.option("--samples", type=_COUNT, default=1000, show_default=True, help="Per example.")
 @click.option("--limit", type=_COUNT, help="Only the first examples of the test set.")
@@ -88,7 +88,7 @@ def evaluate(
     found = measuring.measure(
         model,
         test,
-        table.default(model) if metrics is None else metrics,
+        metrics,
         train=train,
         samples=samples,
         seed=seed,
@@ -104,7 +104,7 @@ def evaluate(
         "weights": weights,
         **draws,
     }
-    document = head | _document(found, whole=metrics is not None)
+    document = head | _document(found, whole=metrics is not None or "bound" in found.left_out)
     support.record(loaded.path / EVALUATION, document)
     if as_json:
         click.echo(json.dumps(document, indent=2))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tfvae
 from tfvae.evaluate.results import Asked, Row, plain
-from tfvae.evaluate.table import MEASUREMENTS
+from tfvae.evaluate.table import MEASUREMENTS, default
 from tfvae.export.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Measures:
 def measure(
     vae: tfvae.VAE,
     x: Any,
-    metrics: str | Sequence[str] = "all",
+    metrics: str | Sequence[str] | None = "all",
     *,
     train: Any = None,
     condition: Any = None,
@@ -99,6 +99,7 @@ def measure(
         vae: a trained model.
         x: test data [N, *data], or Examples.
         metrics: ``"all"``, or names of `MEASUREMENTS`: one, a list of them, or several with commas.
+            None is the bound and the use of latents, and of an autoencoder its reconstructions.
         train: training data, or a pair of them and their labels, by which the feature space of
             samples is found.
         condition: for a conditional model, one for each example; Examples bring theirs as y.
@@ -110,8 +111,8 @@ def measure(
         progress: show a progress bar for each, on standard error.
 
     Returns:
-        The results by name, ``found["surgery"].mutual_information``; with ``"all"``, what has no
-        meaning for the model is left out, and the reason is kept.
+        The results by name, ``found["surgery"].mutual_information``; with ``"all"`` and None,
+        what has no meaning for the model is left out, and the reason is kept.
 
     Raises:
         ValueError: for unknown names, data that do not fit, and what is asked for by name and has
@@ -126,8 +127,8 @@ def measure(
         >>> sorted(found.to_dict()["measures"])
         ['active_units', 'reconstruction']
     """
-    names = check_names(metrics)
-    lenient = names == check_names("all")
+    names = default(vae) if metrics is None else check_names(metrics)
+    lenient = metrics is None or names == check_names("all")
     from tfvae.evaluate.batches import UndefinedError, read
 
     count = len(read(vae, x, condition, "measure"))

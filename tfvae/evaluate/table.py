@@ -18,8 +18,19 @@ if TYPE_CHECKING:
 
 
 def default(vae: tfvae.VAE) -> tuple[str, ...]:
-    """Return what is measured where nothing is asked for: the bound, and the use of latents."""
-    return ("bound", "codes" if _coded(vae) else "active_units")
+    """Return what is measured where nothing is asked for: the bound, and the use of latents.
+
+    An autoencoder has no bound, and is judged by what it reconstructs.
+    """
+    from tfvae.evaluate.batches import UndefinedError
+    from tfvae.evaluate.divergence import check_densities
+
+    use = "codes" if _coded(vae) else "active_units"
+    try:
+        check_densities(vae)
+    except UndefinedError:
+        return ("bound", "reconstruction", use)
+    return ("bound", use)
 
 
 def _coded(vae: tfvae.VAE) -> bool:
