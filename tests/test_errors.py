@@ -9,7 +9,8 @@ import pytest
 
 import tfvae
 from tfvae import metrics
-from tfvae.evaluate import reconstruction
+from tfvae.evaluate import errors, reconstruction
+from tfvae.evaluate.batches import UndefinedError
 
 
 def images(*shape: int) -> Any:
@@ -78,6 +79,18 @@ def test_of_sequences_what_was_observed_counts() -> None:
     assert found.mse is not None
     assert found.mse.mean == pytest.approx(np.mean(each), rel=1e-5)
     assert "missing" in found.why_not["ssim"]
+
+
+def test_of_what_was_not_observed_there_is_no_error() -> None:
+    values, made = np.ones((3, 2, 2)), np.array([1.0, 2.0, 3.0])[:, None, None] * np.ones((3, 2, 2))
+    mask = np.array([[[1], [1]], [[0], [0]], [[1], [0]]], bool)
+    # Of the second nothing was observed: an error of 0 would be one that nobody made.
+    assert errors._of_observed(values, made, mask).tolist() == [0, 4]
+    with pytest.raises(UndefinedError, match="nothing was observed"):
+        errors._of_observed(values, made, mask & False)
+    vae = tfvae.zoo.deep_markov_model((2, 2), 2, units=2, hidden=(2,), likelihood="Normal")
+    with pytest.raises(ValueError, match="leave something of each sequence"):
+        reconstruction(vae, values, condition=mask[..., 0])
 
 
 def test_of_conditional_models_conditions_are_given() -> None:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import metrics
-from tfvae.evaluate.batches import Batches, Estimate, read
+from tfvae.evaluate.batches import Batches, Estimate, UndefinedError, read
+from tfvae.metrics.images import decibels
 from tfvae.model import VAE
 from tfvae.text.tokeniser import PAD
 
@@ -48,6 +49,9 @@ def reconstruction(
 ) -> Reconstructions:
     """Compare examples with their reconstructions, the means of p(x|z) at the means of q(z|x).
 
+    Where values are missing, an example's error is over those that were observed of it; an example
+    of which nothing was observed has none, and is in no mean.
+
     Args:
         vae: the model.
         x: [N, *data], or Examples.
@@ -58,7 +62,7 @@ def reconstruction(
         batch_size: examples at a time.
 
     Raises:
-        ValueError: for data that do not fit the model.
+        ValueError: for data that do not fit the model, or of which nothing was observed.
 
     Example:
         >>> vae = tfvae.zoo.vae((8, 8), latent_dim=2, hidden=(16,))
@@ -75,27 +79,19 @@ def reconstruction(
     made, mask = _made(data, batch_size)
     values = data.values.astype(np.float64)
     why = {"accuracy": "the data are no tokens"}
-    if mask is None:
-        error = metrics.mse(values, made)
-    else:
-        there = np.broadcast_to(mask, values.shape)
-        axes = tuple(range(1, values.ndim))
-        total = np.sum(np.where(there, (values - made) ** 2, 0), axis=axes)
-        error = total / np.maximum(there.sum(axis=axes), 1)
+    error = metrics.mse(values, made) if mask is None else _of_observed(values, made, mask)
     span, reason = _range(vae, values, data_range)
     if span is None:
         why |= dict.fromkeys(("psnr", "ssim"), reason)
         return Reconstructions(Estimate.of(error), None, None, None, None, why)
-    with np.errstate(divide="ignore"):
-        ratio = 10 * np.log10(span**2 / error)
     with np.errstate(invalid="ignore"):  # infinite less infinite, of perfect reconstructions
-        decibels = Estimate.of(ratio)
+        ratio = Estimate.of(decibels(error, span))
     alike = None
     if reason := _no_picture(vae.data_shape, mask):
         why["ssim"] = reason
     else:
         alike = Estimate.of(metrics.ssim(values, made, span))
-    return Reconstructions(Estimate.of(error), decibels, alike, None, span, why)
+    return Reconstructions(Estimate.of(error), ratio, alike, None, span, why)
 
 
 def _made(data: Batches, batch_size: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
@@ -110,6 +106,23 @@ def _made(data: Batches, batch_size: int) -> tuple[npt.NDArray[Any], npt.NDArray
             given = {} if batch.condition is None else {"condition": batch.condition}
         made.append(np.asarray(vae.reconstruct(batch.seen, **given), np.float64))
     return np.concatenate(made), np.concatenate(masks) if masks else None
+
+
+def _of_observed(
+    values: npt.NDArray[Any], made: npt.NDArray[Any], mask: npt.NDArray[Any]
+) -> npt.NDArray[np.float64]:
+    """Return the squared error of each example, over what was observed; of those with nothing none.
+
+    Raises:
+        UndefinedError: if nothing was observed of any.
+    """
+    there = np.broadcast_to(mask, values.shape).reshape(len(values), -1)
+    squares = np.where(there, (values - made).reshape(there.shape) ** 2, 0)
+    count = there.sum(axis=1)
+    if not count.any():
+        raise UndefinedError("nothing was observed of any example, so that there are no errors")
+    error: npt.NDArray[np.float64] = squares.sum(axis=1)[count > 0] / count[count > 0]
+    return error
 
 
 def _token_accuracy(data: Batches, batch_size: int) -> npt.NDArray[np.float64]:

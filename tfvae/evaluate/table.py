@@ -211,8 +211,6 @@ def _samples_rows(found: Any) -> list[Row]:
 
 
 def _ais(asked: Asked, show: bool) -> Any:
-    from tfvae.evaluate.divergence import check_densities
-
     vae, count = asked.vae, asked.examples
     # Of the same examples, so that what differs is the estimate.
     values, beside = _first(asked)
@@ -226,14 +224,25 @@ def _ais(asked: Asked, show: bool) -> Any:
             condition=beside,
             progress=progress,
         )
-    try:
-        check_densities(vae)
+    bound = None
+    if _has_densities(vae):
+        # Chains know no draws of weights: whatever is asked for, both are of their means.
         bound = tfvae.evaluate.log_marginal(
             vae, values, asked.samples, asked.seed, condition=beside
         )
-    except ValueError:  # a posterior without a density, of which there is nothing to check
-        bound = None
-    return _annealed(found, bound, count)
+    return _annealed(found, bound, count, asked.weight_draws)
+
+
+def _has_densities(vae: tfvae.VAE) -> bool:
+    """Say whether there is an importance weighted bound, for annealing to check."""
+    from tfvae.evaluate.batches import UndefinedError
+    from tfvae.evaluate.divergence import check_densities
+
+    try:
+        check_densities(vae)
+    except UndefinedError:
+        return False
+    return True
 
 
 def _first(asked: Asked) -> tuple[Any, Any]:
@@ -254,11 +263,14 @@ class Annealed(NamedTuple):
         log_marginal: the mean of the annealed bound, with its standard error over examples.
         gain: by how much it is above the importance weighted bound, in nats, with its standard
             error; well above 0 where that bound is loose. None where there is no such bound.
+            Of a model with Bayesian layers both are of the means of the weights.
         effective: how many of the chains the weights are worth, on average.
         acceptance: the mean share of proposals that were accepted.
         chains: of each example.
         temperatures: between prior and posterior.
         examples: how many.
+        weight_draws: over how many draws of weights the table's log_marginal is, which this is not
+            of; 0 where that is of their means, too.
     """
 
     log_marginal: Estimate
@@ -268,9 +280,10 @@ class Annealed(NamedTuple):
     chains: int
     temperatures: int
     examples: int
+    weight_draws: int = 0
 
 
-def _annealed(found: Any, bound: Any, examples: int) -> Annealed:
+def _annealed(found: Any, bound: Any, examples: int, weight_draws: int) -> Annealed:
     from tfvae.evaluate.batches import Estimate
 
     return Annealed(
@@ -281,14 +294,18 @@ def _annealed(found: Any, bound: Any, examples: int) -> Annealed:
         found.chains,
         found.temperatures,
         examples,
+        weight_draws,
     )
 
 
 def _ais_rows(found: Annealed) -> list[Row]:
     how = f"{found.examples:,} examples, {found.temperatures} temperatures, {found.chains} chains"
+    if found.weight_draws:
+        how += f"; of the means of the weights, not of {found.weight_draws:,} draws of them"
     rows = [mean_row("annealed", found.log_marginal, f"nats: lower bound on log p(x), {how}")]
     if found.gain is not None:
-        meaning = "nats: above log_marginal of the same; that bound is loose by as much, or more"
+        of = "these, of mean weights too" if found.weight_draws else "the same"
+        meaning = f"nats: above log_marginal of {of}; that bound is loose by as much, or more"
         rows.append(mean_row("gain", found.gain, meaning))
     worth = f"of {found.chains}; near 1 take more temperatures"
     return [*rows, Row("effective chains", found.effective, None, worth)]

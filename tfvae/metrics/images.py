@@ -61,7 +61,16 @@ def psnr(x: Any, y: Any, data_range: float = 1.0) -> npt.NDArray[np.float64]:
         20.0...
     """
     _check_range(data_range)
-    error = mse(x, y)
+    return decibels(mse(x, y), data_range)
+
+
+def decibels(error: npt.NDArray[Any], data_range: float) -> npt.NDArray[np.float64]:
+    """Return the peak signal-to-noise ratio of mean squared errors; infinite where there is none.
+
+    Example:
+        >>> decibels(np.array([0.01, 0.0]), 1.0).tolist()
+        [20.0, inf]
+    """
     with np.errstate(divide="ignore"):
         ratio: npt.NDArray[np.float64] = 10 * np.log10(data_range**2 / error)
     return ratio
