@@ -16,7 +16,7 @@ from test_zoo import small
 import tfvae
 from tfvae import zoo
 from tfvae.data import Examples
-from tfvae.evaluate import MEASUREMENTS, Measures, measure, measuring, results, table
+from tfvae.evaluate import AIS, MEASUREMENTS, Measures, measure, measuring, results, table
 from tfvae.evaluate.batches import UndefinedError
 
 IMAGES = np.random.default_rng(0).integers(0, 2, (24, 6, 5)).astype("float32")
@@ -154,6 +154,35 @@ def test_labels_and_factors_are_told() -> None:
     other = zoo.cvae((3,), 2, classes=4, likelihood="Normal", hidden=(4,))
     with pytest.raises(UndefinedError, match="y is what this model is given"):
         measure(other, labelled, "probes", train=labelled)
+
+
+@pytest.fixture
+def annealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have annealing, which has tests of its own, find 0 nats at once."""
+    found = AIS(np.zeros(2), np.ones(2), np.ones(2), 8, 5)
+    monkeypatch.setattr(tfvae.evaluate, "annealed", lambda *_, **__: found)
+
+
+def test_the_gain_is_over_the_bound_of_the_same_weights(annealed: None) -> None:
+    vae = zoo.bayesian_vae((6, 5), 2, hidden=(4,))
+    of_means = tfvae.evaluate.log_marginal(vae, IMAGES[:2], 3)
+    found = measure(vae, IMAGES, "ais", weight_draws=7, **QUICK)
+    assert found["ais"].gain.mean == pytest.approx(-of_means.mean())
+    assert "of the means of the weights, not of 7 draws of them" in shown(found)
+    assert "weights" not in shown(measure(vae, IMAGES, "ais", **QUICK))
+
+
+def test_errors_of_the_bound_are_no_want_of_one(
+    annealed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(tfvae.evaluate, "log_marginal", broken)
+    with pytest.raises(ValueError, match="broken"):
+        measure(zoo.vae((6, 5), 2, hidden=(4,)), IMAGES, **QUICK, metrics="ais")
+    without = measure(zoo.autoencoder((6, 5), 2, hidden=(4,)), IMAGES, "ais", **QUICK)
+    assert without["ais"].gain is None
 
 
 def test_what_is_not_finite_is_null() -> None:
