@@ -173,6 +173,12 @@ def test_sap_of_binary_factors_is_the_gap_to_chance() -> None:
         assert d.sap(codes, factors, (codes, factors)).score == pytest.approx(0, abs=1e-12)
 
 
+def test_values_that_were_never_seen_are_mistakes() -> None:
+    seen, tested = np.arange(60)[:, None] % 2, np.arange(60)[:, None] % 3
+    # As in disentanglement_lib: a third of the test set is a value that no machine can predict.
+    assert d.sap(1.0 * seen, seen, (1.0 * tested, tested)).matrix.item() == 2 / 3
+
+
 @pytest.mark.parametrize("degrees", [0, 20, 45, 70])
 def test_sap_of_correlations_of_rotated_codes(degrees: float) -> None:
     factors = grid(5, 5)

@@ -156,6 +156,31 @@ def test_labels_and_factors_are_told() -> None:
         measure(other, labelled, "probes", train=labelled)
 
 
+def test_errors_of_fits_are_no_want_of_labels() -> None:
+    vae, y = zoo.vae((6, 5), 2, hidden=(4,)), np.arange(24) % 3
+    good, bad = Examples(IMAGES, y), Examples(np.zeros((24, 7), "float32"), y)
+    for name in ("probes", "disentanglement"):
+        # Data that do not fit are an error, and no reason to leave it out.
+        with pytest.raises(ValueError, match="shape") as raised:
+            measure(vae, good, name, train=bad)
+        assert not isinstance(raised.value, UndefinedError)
+    for train, why in (
+        (IMAGES, "Expected labels in `train`"),
+        (Examples(IMAGES, y / 3), "no whole numbers"),
+        (Examples(IMAGES, 0 * y), "at least two classes"),
+        (Examples(IMAGES[1:], 1 + y[1:]), "among those of `train`"),
+        (None, "pass train="),
+    ):
+        with pytest.raises(UndefinedError, match=why):
+            measure(vae, good, "probes", train=train)
+    with pytest.raises(UndefinedError, match="at least two factors"):
+        measure(vae, good, "disentanglement", train=good)
+    sequences = zoo.deep_markov_model((5, 2), 2, units=2, hidden=(2,), ragged=False)
+    walks = Examples(IMAGES.reshape(-1, 5, 2)[:24], y)
+    with pytest.raises(UndefinedError, match="sees more than x"):
+        measure(sequences, walks, "probes", train=walks)
+
+
 @pytest.fixture
 def annealed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have annealing, which has tests of its own, find 0 nats at once."""

@@ -22,13 +22,17 @@ from tfvae.model import VAE
 from tfvae.probe_fits import PROBES, Features, balanced, centred, fitted
 from tfvae.step import check_count
 
-__all__ = ["FEATURES", "PROBES", "Probe", "Probing", "check_counts", "probe"]
+__all__ = ["FEATURES", "PROBES", "LabelsError", "Probe", "Probing", "check_counts", "probe"]
 
 Array = npt.NDArray[Any]
 
 FEATURES = ("codes", "pca", "raw")
 """What probes see: the posterior's means, as many principal components, and the values of x, which
 are binarised where those that the encoder sees are."""
+
+
+class LabelsError(ValueError):
+    """Labels that are not there, or that are no classes to be told apart."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +162,9 @@ def probe(
         All accuracies, with their standard errors.
 
     Raises:
-        ValueError: without labels, with labels that are no classes, or only one; for fewer labels
-            than classes or more than there are; and for an encoder that is told the labels.
+        LabelsError: without labels, with labels that are no classes, or only one; for fewer labels
+            than classes or more than there are. It is a ValueError.
+        ValueError: for an encoder that is told the labels, and data that do not fit.
 
     Example:
         >>> digits = tfvae.data.load("digits")
@@ -189,14 +194,14 @@ def probe(
     )
     classes, y = np.unique(_classes(seen, "train"), return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(
+        raise LabelsError(
             f"Expected labels of at least two classes in `train`. Received: {len(classes)}, "
             f"{classes[0]}."
         )
     known = _classes(held_out, "test")
     unknown = np.setdiff1d(known, classes)
     if unknown.size:
-        raise ValueError(
+        raise LabelsError(
             "Expected the labels of `test` to be among those of `train`. Received: "
             f"{unknown[0]}, which is not."
         )
@@ -231,7 +236,8 @@ def check_counts(labels: Iterable[int] | None, examples: int, classes: int) -> l
     """Return numbers of labels, ascending: those given, or powers of ten and all.
 
     Raises:
-        ValueError: unless they are whole numbers from the number of classes to that of examples.
+        LabelsError: unless they are from the number of classes to that of examples.
+        ValueError: unless they are whole numbers.
 
     Example:
         >>> check_counts(None, 1437, 10)
@@ -247,7 +253,7 @@ def check_counts(labels: Iterable[int] | None, examples: int, classes: int) -> l
     for count in given:
         check_count("labels", count)
         if not classes <= count <= examples:
-            raise ValueError(
+            raise LabelsError(
                 f"Expected `labels` from {classes}, one for each class, to {examples}, as many as "
                 f"there are. Received: labels={count}."
             )
@@ -258,7 +264,7 @@ def _labelled(vae: VAE, given: Any, argument: str) -> Examples:
     x, y = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
     examples = intake.examples(vae.likelihood, x, y, argument=argument)
     if examples.y is None:
-        raise ValueError(
+        raise LabelsError(
             f"Expected labels in `{argument}`, one for each example. Received: x alone. Pass "
             "(x, y), or save the labels with the data, as y_train and y_test of an .npz file."
         )
@@ -271,7 +277,7 @@ def _classes(examples: Examples, argument: str) -> Array:
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     numbers = y.dtype.kind == "f"
     if y.ndim != 1 or y.dtype.kind not in "biufUS" or (numbers and np.any(y != np.floor(y))):
-        raise ValueError(
+        raise LabelsError(
             f"Expected one label for each example of `{argument}`, the number or the name of a "
             f"class. Received: y of shape {y.shape} and dtype {y.dtype}"
             + (", with values that are no whole numbers." if y.ndim == 1 and numbers else ".")

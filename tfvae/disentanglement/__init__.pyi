@@ -1,3 +1,4 @@
+from .checking import FactorsError as FactorsError
 from .checking import binned as binned
 from .differences import Accuracy as Accuracy
 from .differences import beta_vae_score as beta_vae_score

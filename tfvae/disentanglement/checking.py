@@ -15,6 +15,10 @@ Integers = npt.NDArray[np.int64]
 _LEAST = 2
 
 
+class FactorsError(ValueError):
+    """Factors that are not there, or such that no score can be made of them."""
+
+
 def checked(codes: Any, factors: Any, *, least: int = _LEAST) -> tuple[Floats, Integers]:
     """Return codes [N, D], and factors [N, K] whose values are numbered 0, 1, ....
 
@@ -24,8 +28,9 @@ def checked(codes: Any, factors: Any, *, least: int = _LEAST) -> tuple[Floats, I
         least: how many examples there must be.
 
     Raises:
-        ValueError: for codes that are not finite; for factors of another length, that are
-            continuous, or that have one value; for fewer examples than `least`.
+        ValueError: for codes that are not finite, and factors of another length.
+        FactorsError: for factors that are continuous, or that have one value; for fewer examples
+            than `least`.
     """
     found, values = checked_codes(codes), numbered(factors)
     check_lengths(found, values, least)
@@ -36,7 +41,8 @@ def check_lengths(codes: Array, factors: Array, least: int = _LEAST) -> None:
     """Refuse codes and factors of which there are not as many of one as of the other, or too few.
 
     Raises:
-        ValueError: for such.
+        ValueError: for other lengths.
+        FactorsError: for fewer than `least`.
     """
     if len(codes) != len(factors):
         raise ValueError(
@@ -44,7 +50,7 @@ def check_lengths(codes: Array, factors: Array, least: int = _LEAST) -> None:
             f"{len(codes)}."
         )
     if len(codes) < least:
-        raise ValueError(
+        raise FactorsError(
             f"Expected at least {least} examples. Received: {len(codes)}. Scores of few examples "
             "say little: take some thousands."
         )
@@ -77,7 +83,7 @@ def numbered(factors: Any, names: Sequence[str] = ()) -> Integers:
     """Return factors [N, K] with the values of each numbered 0, 1, ... in their order.
 
     Raises:
-        ValueError: for a factor that is continuous, or that has one value.
+        FactorsError: for a factor that is continuous, or that has one value.
     """
     found = as_columns(factors)
     columns = []
@@ -85,18 +91,18 @@ def numbered(factors: Any, names: Sequence[str] = ()) -> Integers:
         name = f"factor {names[k] if names else k}"
         if column.dtype.kind == "f" and not np.array_equal(column, np.floor(column)):
             wrong = column[column != np.floor(column)][0]
-            raise ValueError(
+            raise FactorsError(
                 f"Expected whole numbers, the values of a discrete factor. Received: {wrong:g} in "
                 f"{name}. Divide it into bins: tfvae.disentanglement.binned(factors, bins=20)."
             )
         values, places = np.unique(column, return_inverse=True)
         if len(values) < 2:
-            raise ValueError(
+            raise FactorsError(
                 f"Expected factors that vary. Received: {name}, which is {values[0]} in all "
                 f"{len(column)} examples. Leave it out."
             )
         if 2 * len(values) > len(column) and len(values) > 2:
-            raise ValueError(
+            raise FactorsError(
                 f"Expected several examples of each value of a factor. Received: {name} with "
                 f"{len(values)} values in {len(column)} examples. Take more examples, or divide "
                 "it into bins: tfvae.disentanglement.binned(factors, bins=20)."
@@ -110,19 +116,19 @@ def as_columns(factors: Any) -> Array:
     found = np.asarray(factors)
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2 or found.dtype.kind not in "biufUS" or not found.size:
-        raise ValueError(
+        raise FactorsError(
             "Expected `factors` to be whole numbers [N, K], a column for each factor. Received: "
             f"{found.dtype} of shape {found.shape}."
         )
     if found.dtype.kind == "f" and not np.isfinite(found).all():
-        raise ValueError("Expected `factors` that are known. Received: NaN or infinity.")
+        raise FactorsError("Expected `factors` that are known. Received: NaN or infinity.")
     return found
 
 
 def several(factors: Integers, metric: str) -> None:
     """Refuse one factor where factors are told apart."""
     if factors.shape[1] < 2:
-        raise ValueError(
+        raise FactorsError(
             f"Expected at least two factors, which {metric} tells apart. Received: one. Of one "
             "factor there are mig, sap and explicitness."
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfvae import features, intake
 from tfvae.data import Binarize, Examples
-from tfvae.disentanglement.checking import Array, as_columns, numbered, several
+from tfvae.disentanglement.checking import Array, FactorsError, as_columns, numbered, several
 from tfvae.disentanglement.fits import generator
 from tfvae.layers.base import DistributionLayer
 from tfvae.model import VAE
@@ -105,7 +105,7 @@ def divided(
     whole = _factored(likelihood, data, "data", limit + half, seed)
     cut = min(limit, len(whole) - len(whole) // _HELD_OUT)
     if not 0 < cut < len(whole):
-        raise ValueError(f"Expected `data` to be divided in two. Received: {len(whole)} examples.")
+        raise FactorsError(f"Expected `data` to be divided in two. Received: {len(whole)} examples.")
     return whole[:cut], whole[cut:]
 
 
@@ -118,7 +118,7 @@ def _factored(
         x = x.examples(limit)  # they lie in no order
     examples = intake.examples(likelihood, x, y, argument=argument)
     if examples.y is None:
-        raise ValueError(
+        raise FactorsError(
             f"Expected factors in `{argument}`, of each example. Received: x alone. Pass "
             "(x, factors), save them with the data, as y_train and y_test of an .npz file, or "
             "use tfvae.shapes.Shapes()."
@@ -133,8 +133,9 @@ def check_factors(factors: Any, names: Sequence[str], alone: bool) -> None:
     """Refuse factors that cannot be told apart, before anything is encoded.
 
     Raises:
-        ValueError: for factors that are continuous or constant, one of them where it is not to be
-            `alone`, or names of others.
+        FactorsError: for factors that are continuous or constant, and one of them where it is not
+            to be `alone`.
+        ValueError: for names of others.
     """
     count = as_columns(factors).shape[1]
     if names and len(names) != count:

@@ -149,9 +149,9 @@ def evaluate(
         The scores, and what they are made of.
 
     Raises:
-        ValueError: without factors, with factors that are continuous or constant or, where the
-            metrics tell them apart, with one alone; for an encoder that is told y; for unknown
-            metrics.
+        FactorsError: without factors, with factors that are continuous or constant or, where the
+            metrics tell them apart, with one alone. It is a ValueError.
+        ValueError: for an encoder that is told y, unknown metrics, and data that do not fit.
         TypeError: for `fresh` with anything but shapes.
 
     Example:

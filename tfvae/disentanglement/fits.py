@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfvae.disentanglement.checking import (
+    FactorsError,
     Floats,
     Integers,
     check_lengths,
@@ -50,9 +51,12 @@ class Split(NamedTuple):
 def split(codes: Any, factors: Any, test: tuple[Any, Any] | None, seed: int) -> Split:
     """Return what is fitted to and what is tested with: given, or two thirds and one.
 
+    A value that is there in the test set alone cannot be told: it counts as a mistake wherever it
+    is tested, as in disentanglement_lib.
+
     Raises:
-        ValueError: for what :func:`checked` refuses, a test set of other dimensions, or one with
-            values that there are none of to fit to.
+        ValueError: for what :func:`checked` refuses, and a test set of other dimensions.
+        FactorsError: for a factor that is constant in either.
     """
     found = checked_codes(codes)
     if test is None:
@@ -83,7 +87,7 @@ def _varied(both: Split) -> Split:
     for what, factors in (("is fitted to", both.factors), ("is tested with", both.test_factors)):
         for k, column in enumerate(factors.T):
             if (column == column[0]).all():
-                raise ValueError(
+                raise FactorsError(
                     f"Expected factors that vary in what {what}. Received: factor {k}, which is "
                     "constant there. Take more examples, or leave it out."
                 )

@@ -34,7 +34,7 @@ def probes(asked: Asked, show: bool) -> Probing:
     """Fit probes to codes of the training data, and test them."""
     train = _training(asked)
     count = len(train[0] if isinstance(train, tuple) else train)
-    with bar(show, "probes") as progress, _without_meaning():
+    with bar(show, "probes") as progress, _without_meaning(tfvae.probes.LabelsError):
         return tfvae.probes.probe(
             asked.vae,
             train,
@@ -64,7 +64,8 @@ def probe_rows(found: Probing) -> list[Row]:
 def disentanglement(asked: Asked, show: bool) -> Disentanglement:
     """Score the codes of data whose factors are known."""
     train = _training(asked)
-    with bar(show, "disentanglement") as progress, _without_meaning():
+    wanting = tfvae.disentanglement.FactorsError
+    with bar(show, "disentanglement") as progress, _without_meaning(wanting):
         return tfvae.disentanglement.evaluate(
             asked.vae,
             train,
@@ -85,15 +86,19 @@ def disentanglement_rows(found: Disentanglement) -> list[Row]:
 def _training(asked: Asked) -> Any:
     if asked.vae.reads_y:
         raise undefined("y is what this model is given, and no label to be told by its codes")
+    from tfvae.conditions import takes_condition
+
+    if takes_condition(asked.vae.encoder):
+        raise undefined("its encoder sees more than x, which may tell it the labels")
     if asked.train is None:
         raise undefined("it is fitted to training data with labels; pass train=")
     return asked.train
 
 
 @contextlib.contextmanager
-def _without_meaning() -> Iterator[None]:
-    """Have data without labels, or with others than are asked for, be a reason and no error."""
+def _without_meaning(kind: type[ValueError]) -> Iterator[None]:
+    """Have the want of such labels or factors as are asked for be a reason, and no error."""
     try:
         yield
-    except ValueError as error:
+    except kind as error:
         raise undefined(str(error)) from error
