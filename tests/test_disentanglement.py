@@ -24,7 +24,7 @@ from tfvae import runs
 from tfvae.cli import cli
 from tfvae.commands import disentangle as cli_disentangle
 from tfvae.data import Examples
-from tfvae.disentanglement import importances, mutual
+from tfvae.disentanglement import importances, mutual, votes
 from tfvae.shapes import Shapes
 
 
@@ -586,6 +586,10 @@ def test_the_command_scores_a_run(run: runs.Run) -> None:
     direct = d.evaluate(run.model(), shapes, metrics=metrics, examples=300)
     assert document["scores"] == direct.scores
     assert document["factors"] == list(shapes.names)
+    # Above the spread of all codes no latent has a vote.
+    line = [*line, "--metrics", "factor_vae", "--threshold", "1e3", "--json"]
+    silent = json.loads(CliRunner().invoke(cli, line).stdout)
+    assert (silent["threshold"], silent["factor_vae"]["active"]) == (1e3, [])
     table = CliRunner().invoke(cli, [*line[:2], "--metrics", "mig", "--examples", "300"]).output
     assert "one latent alone tells a factor" in table
     assert "rotation" in table
@@ -594,6 +598,7 @@ def test_the_command_scores_a_run(run: runs.Run) -> None:
 def test_the_command_knows_all_metrics() -> None:
     assert cli_disentangle.METRICS == d.METRICS
     assert cli_disentangle.IMPORTANCES == d.IMPORTANCES
+    assert cli_disentangle.DEAD == votes.DEAD
 
 
 def test_records_bring_their_factors(run: runs.Run, tmp_path: Path) -> None:

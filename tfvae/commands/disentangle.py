@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 METRICS = ("mig", "sap", "dci", "factor_vae", "beta_vae", "modularity", "explicitness")
 """Of `tfvae.disentanglement`, which needs TensorFlow to be imported."""
 IMPORTANCES = ("boosted_trees", "random_forest", "lasso")
+DEAD = 0.05
 
 
 class _Metrics(support.ParamType):
@@ -74,6 +75,14 @@ class _Metrics(support.ParamType):
     help="Batches that the FactorVAE and β-VAE scores are fitted to; half as many test them.",
 )
 @click.option(
+    "--threshold",
+    type=click.FloatRange(min=0),
+    default=DEAD,
+    show_default=True,
+    help="Of the FactorVAE score: the standard deviation of its codes below which a latent has no "
+    "vote, for priors of variance 1.",
+)
+@click.option(
     "--fresh",
     is_flag=True,
     help="With shapes, make new images for each of these batches: 64 and 128 for either.",
@@ -88,6 +97,7 @@ def disentangle(
     examples: int,
     importance: str,
     votes: int,
+    threshold: float,
     fresh: bool,
     seed: int,
     weights: str,
@@ -131,6 +141,7 @@ def disentangle(
             examples=examples,
             importance=importance,  # type: ignore[arg-type]
             votes=votes,
+            threshold=threshold,
             fresh=fresh,
             binarize=loaded.config.binarize,  # type: ignore[arg-type]
             seed=seed,

@@ -58,6 +58,7 @@ class Disentanglement:
         seed: of the splits and draws.
         fresh: whether images were made for each draw of the FactorVAE and β-VAE scores.
         importance: the model of DCI.
+        threshold: of the FactorVAE score, the standard deviation below which a latent has no vote.
         mig: the mutual information gap.
         sap: separated attribute predictability.
         dci: disentanglement, completeness, informativeness.
@@ -75,6 +76,7 @@ class Disentanglement:
     seed: int
     fresh: bool
     importance: str
+    threshold: float
     mig: Gap | None = None
     sap: Gap | None = None
     dci: DCI | None = None
@@ -217,6 +219,7 @@ def evaluate(
         seed=seed,
         fresh=fresh,
         importance=importance,
+        threshold=threshold,
         **{name: score(name) for name in METRICS if name in metrics},
     )
 
