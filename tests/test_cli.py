@@ -124,7 +124,7 @@ MISTAKES = {
     "evaluate full/x.txt": (1, "is a file"),
     "evaluate run --samples 0": (2, "--samples"),
     "evaluate run --limit 0": (2, "--limit"),
-    "evaluate run": (1, "history.json, which does not exist"),
+    "evaluate run": (1, "environment.json, which does not exist"),
     "probe": (2, "RUN"),
     "probe rnu": (1, "rnu, which does not exist. Did you mean 'run'?"),
     "probe full": (1, "no config.json"),

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,6 +133,7 @@ def test_an_unknown_kind_of_picture(run: Run) -> None:
         ({"status": "running"}, "warning", "Training is running, or was killed after 2 of 2"),
         ({"status": "failed", "message": "NaN."}, "warning", "failed after 2 of 2 epochs. NaN."),
         ({"history": {}}, "warning", "No epoch was completed"),
+        ({"history": {}, "unrecorded": 2}, "note", "The history of training is missing"),
         ({"history": {"elbo": [-3.0, float("nan")]}}, "warning", "NaN or infinity in the history"),
         ({"history": {"elbo": [-3.0, -2.0]}}, "note", "cannot show overfitting"),
         (
@@ -190,6 +192,26 @@ def test_a_run_killed_before_its_first_epoch_and_without_its_data(run: Run, tmp_
     with pytest.raises((OSError, ValueError), match=r"gone\.npz"):  # where it was asked for
         reporting.report(run, tmp_path / "r2.html", data=str(tmp_path / "gone.npz"))
     assert not (tmp_path / "r2.html").exists()
+
+
+@pytest.mark.slow
+def test_a_run_without_its_history_has_all_but_curves(run: Run, tmp_path: Path) -> None:
+    copy = shutil.copytree(run.path, tmp_path / "m")
+    (copy / "history.json").unlink()
+    how = ["--limit", "30", "--samples", "3"]
+    result = CliRunner().invoke(cli, ["report", str(copy), *how, "--metrics", "active_units"])
+    assert result.exit_code == 0, result.output
+    page = Page((copy / "report.html").read_text(encoding="utf-8"))
+    assert "The run has no history: its file is missing." in page.text
+    assert "2 of 2 epochs" in page.text
+    assert tfvae.pictures.KINDS["samples"].description in {each for each, _ in page.images}
+    result = CliRunner().invoke(cli, ["compare", str(run.path), str(copy), *how])
+    assert result.exit_code == 0, result.output
+    assert "Warning: m has no history" in result.stderr
+    result = CliRunner().invoke(cli, ["plot", str(copy), "training"])
+    assert result.exit_code == 1
+    assert "from which history.json is missing" in result.output
+    assert "the run has no history" in CliRunner().invoke(cli, ["plot", str(copy), "--list"]).output
 
 
 def test_a_page_is_written_whole_or_not_at_all(

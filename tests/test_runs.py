@@ -18,6 +18,7 @@ from tfvae import files, options, recorder, runs, zoo
 from tfvae.data import DataError
 from tfvae.progress import Progress
 from tfvae.runs import Interrupted, Run, RunConfig, RunError
+from tfvae.trials import Trial
 
 
 @pytest.fixture(scope="module")
@@ -456,7 +457,17 @@ def test_load_refuses_strange_contents(copy: Path, name: str) -> None:
         Run.load(copy)
 
 
-@pytest.mark.parametrize("name", ["status.json", "history.json", "environment.json", "model.keras"])
+def test_a_run_is_loaded_without_its_history(run: Run, copy: Path) -> None:
+    (copy / "history.json").unlink()
+    found = Run.load(copy)
+    assert (found.history, found.epochs, found.status) == ({}, run.epochs, "complete")
+    # What goes on with the history, or ranks by it, says that it is lost.
+    for call in (lambda: runs.resume(copy, epochs=run.epochs + 1), lambda: Trial.of({}, found)):
+        with pytest.raises(RunError, match=r"copy, from which history\.json is missing"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["status.json", "environment.json", "model.keras"])
 def test_load_misses_a_file(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(FileNotFoundError, match=name):

@@ -170,7 +170,10 @@ def test_plot_lists_what_there_is_and_why_not(run: runs.Run) -> None:
         ("codebook", 1, "this model has none"),
         ("samples --out .", 1, "which is a folder"),
         ("samples --out a.gifx", 1, "png"),
-        ("manifold --set dims=3", 1, "`dims` to be two latents"),
+        ("manifold --set dims=3", 1, "--set dims to be two latents"),
+        ("manifold --set dims=0,9", 1, "Received: --set dims=0,9."),
+        ("interpolation -n 1", 1, "Received: --num 1."),
+        ("samples --image-shape 9x9", 1, "Received: --image-shape 9x9."),
         ("traversals --set example=-1", 1, "one of 360 examples"),
     ],
 )

@@ -87,6 +87,8 @@ class Run:
         history: the terms of each completed epoch, as in ``fit(...).history``.
         status: ``"running"`` (or killed), ``"complete"``, ``"interrupted"`` or ``"failed"``.
         message: why it failed.
+        unrecorded: completed epochs of which nothing is known, for the file of the history is
+            missing.
     """
 
     path: Path
@@ -95,15 +97,30 @@ class Run:
     history: dict[str, list[float]]
     status: str
     message: str = ""
+    unrecorded: int = 0
 
     @property
     def epochs(self) -> int:
         """Completed epochs."""
-        return max(map(len, self.history.values()), default=0)
+        return max(map(len, self.history.values()), default=self.unrecorded)
+
+    def check_history(self) -> None:
+        """Refuse a run whose epochs are not recorded.
+
+        Raises:
+            RunError: if the file of the history is missing.
+        """
+        if self.unrecorded:
+            raise RunError(
+                f"Expected a run with its history. Received: {self.path}, from which {HISTORY} is "
+                "missing."
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Run:
         """Read a run folder; the model and the data are read when they are asked for.
+
+        Without its history a run is loaded all the same: only its curves are lost.
 
         Raises:
             FileNotFoundError: if there is no such folder, or a file is missing from it.
@@ -123,9 +140,9 @@ class Run:
                 f"no {CONFIG}."
             )
         config = RunConfig.read(path)
-        status, history, environment = (
-            _read_object(path / name) for name in (STATUS, HISTORY, ENVIRONMENT)
-        )
+        status, environment = (_read_object(path / name) for name in (STATUS, ENVIRONMENT))
+        recorded = (path / HISTORY).exists()
+        history = _read_object(path / HISTORY) if recorded else {}
         if not (path / MODEL).is_file():
             raise FileNotFoundError(f"Expected {path / MODEL}, which is missing. Train again.")
         if not zipfile.is_zipfile(path / MODEL):
@@ -135,9 +152,9 @@ class Run:
                 str(name): [math.nan if value is None else float(value) for value in values]
                 for name, values in history.items()
             }
-            return cls(
-                path, config, environment, columns, str(status["status"]), str(status["message"])
-            )
+            said = str(status["status"]), str(status["message"])
+            lost = 0 if recorded else int(status["epochs"])
+            return cls(path, config, environment, columns, *said, unrecorded=lost)
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"Expected {STATUS} and {HISTORY} of a run in {path}. They are damaged: {error!r}."
@@ -383,7 +400,8 @@ def resume(path: str | os.PathLike[str], *, epochs: int | None = None, **options
 
     Raises:
         FileNotFoundError: if there is no such run.
-        RunError: for fewer epochs, or more under a schedule that falls towards the last one.
+        RunError: for fewer epochs, or more under a schedule that falls towards the last one; for
+            a run whose history is lost.
     """
     run = Run.load(path)
     config = run.config
@@ -406,6 +424,7 @@ def resume(path: str | os.PathLike[str], *, epochs: int | None = None, **options
         config = dataclasses.replace(config, epochs=epochs)
     elif run.status == "complete":
         return run
+    run.check_history()
     return train(config, path, resume=True, **options)
 
 

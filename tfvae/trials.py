@@ -46,7 +46,12 @@ class Trial:
 
     @classmethod
     def of(cls, values: dict[str, Any], run: Run) -> Trial:
-        """Return the trial of a run that is complete."""
+        """Return the trial of a run that is complete.
+
+        Raises:
+            RunError: if its history is lost.
+        """
+        run.check_history()
         last = {name: column[-1] for name, column in run.history.items() if name != "seconds"}
         seconds = round(sum(run.history.get("seconds", ())), 3)
         return cls(values, run.path, run.status, run.epochs, seconds, last)

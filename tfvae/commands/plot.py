@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +117,10 @@ def plot(
         "history": loaded.history, "classes": dataset.classes, "image_shape": image_shape,
     }  # fmt: skip
     examples = _examples(dataset, part or ("train" if kind == "spaces" else "test"), limit)
-    found = tfvae.pictures.available(model, examples, **known)
+    with _spelling(kind):
+        found = tfvae.pictures.available(model, examples, **known)
+    if not any(loaded.history.values()):
+        found["training"] = "the run has no history"
     if listed:
         _list(loaded, found)
         return
@@ -130,7 +135,8 @@ def plot(
         started = time.monotonic()
         if tfvae.pictures.KINDS[name].trains:
             click.echo("Training three models …", err=True)
-        tfvae.pictures.draw(name, model, examples, seed=seed, path=path, **known, **options)
+        with _spelling(name):
+            tfvae.pictures.draw(name, model, examples, seed=seed, path=path, **known, **options)
         click.echo(f"{path}  ({time.monotonic() - started:.1f} s)")
 
 
@@ -153,6 +159,22 @@ def _options(kind: str, num: int | None, settings: tuple[str, ...]) -> dict[str,
         return {}
     tfvae.pictures.kinds.check_options(tfvae.pictures.KINDS[kind], found)
     return found
+
+
+def _spelled(kind: str | None, text: str) -> str:
+    """Name a kind's options as they are given here."""
+    from tfvae.pictures.spelling import spelled
+
+    return spelled(text, tfvae.pictures.KINDS[kind].options if kind in tfvae.pictures.KINDS else ())
+
+
+@contextlib.contextmanager
+def _spelling(kind: str | None) -> Iterator[None]:
+    """Have errors name a kind's options as they are given here."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(_spelled(kind, str(error))) from error
 
 
 def _examples(dataset: Dataset, part: str, limit: int) -> Examples:
@@ -188,6 +210,7 @@ def _target(run: Run, kind: str, out: str | None, several: bool) -> Path:
 def _training(run: Run, out: str | None) -> None:
     from tfvae import plots
 
+    run.check_history()
     if not run.epochs:
         raise RunError(
             f"Expected a run with a history. Received: {run.path}, of which no epoch is completed."
@@ -206,5 +229,6 @@ def _list(run: Run, found: dict[str, str | None]) -> None:
     for name, reason in found.items():
         kind = tfvae.pictures.KINDS[name]
         options = ", ".join(kind.options)
-        table.add_row(name, kind.description, options, "" if reason is None else f"no: {reason}")
+        why = "" if reason is None else f"no: {_spelled(name, reason)}"
+        table.add_row(name, kind.description, options, why)
     support.console().print(table)

@@ -216,7 +216,7 @@ def train(
     shown = "elbo" if "elbo" in run.history else "loss"
     last = {name: values[-1] for name, values in run.history.items() if name.endswith(shown)}
     figures = ", ".join(f"{name} {value:.2f}" for name, value in last.items())
-    click.echo(f"{run.path}: {run.epochs} epochs, {figures} nats")
+    click.echo(f"{run.path}: {run.epochs} epochs" + (f", {figures} nats" if figures else ""))
 
 
 def _resumption(ctx: click.Context, path: str) -> dict[str, Any]:

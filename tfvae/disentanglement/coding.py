@@ -105,7 +105,9 @@ def divided(
     whole = _factored(likelihood, data, "data", limit + half, seed)
     cut = min(limit, len(whole) - len(whole) // _HELD_OUT)
     if not 0 < cut < len(whole):
-        raise FactorsError(f"Expected `data` to be divided in two. Received: {len(whole)} examples.")
+        raise FactorsError(
+            f"Expected `data` to be divided in two. Received: {len(whole)} examples."
+        )
     return whole[:cut], whole[cut:]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import tfvae
 from tfvae.export.manifest import Manifest
 from tfvae.pictures import kinds as pictures_of
+from tfvae.pictures.spelling import spelled
 from tfvae.reporting.blocks import Picture
 from tfvae.reporting.recorded import recorded_evaluation
 from tfvae.reporting.request import Request
@@ -129,7 +130,7 @@ def drawn(
             continue
         about = pictures_of.KINDS[kind]
         if obstacle is not None:
-            undrawn[kind] = obstacle
+            undrawn[kind] = spelled(obstacle, about.options)
         elif about.trains:
             undrawn[kind] = f"it trains models: `tfvae plot {run.path} {kind}`"
         else:
@@ -138,7 +139,7 @@ def drawn(
                 figure = pictures_of.draw(kind, model, test, **known)
                 found[kind] = Picture.of(figure, about.description)
             except REFUSALS as error:
-                undrawn[kind] = str(error)
+                undrawn[kind] = spelled(str(error), about.options)
     return found, undrawn
 
 

@@ -69,6 +69,9 @@ def _training(facts: Facts) -> Iterator[Finding]:
     if not run.epochs:
         yield Finding("warning", "No epoch was completed: the weights are initial ones.")
         return
+    if run.unrecorded:
+        yield Finding("note", "The history of training is missing: there are no curves to judge.")
+        return
     broken = [name for name, values in run.history.items() if not all(map(math.isfinite, values))]
     if broken:
         names = ", ".join(broken)

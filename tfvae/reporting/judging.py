@@ -114,6 +114,8 @@ def _warnings(judged: Sequence[Judged], dataset: Dataset) -> tuple[str, ...]:
         if each.run.status != "complete":
             epochs = f"{each.run.epochs} of {each.run.config.epochs} epochs"
             found.append(f"{each.name} is {each.run.status}, {epochs}.")
+        if each.run.unrecorded:
+            found.append(f"{each.name} has no history, whose file is missing: nor has it a curve.")
         if each.run.config.fingerprint not in (None, dataset.fingerprint):
             found.append(
                 f"{each.name} was trained on other data, fingerprint "

@@ -97,8 +97,9 @@ def _curves(facts: Facts) -> Section:
         Pictures([facts.pictures[kind]]) for kind in _COURSE if kind in facts.pictures
     ]
     missing = {kind: why for kind, why in facts.undrawn.items() if kind in _COURSE}
-    if not run.epochs:
-        return Section("Training", blocks, ("The run has no history: no epoch was completed.",))
+    if not any(run.history.values()):
+        why = "its file is missing" if run.epochs else "no epoch was completed"
+        return Section("Training", blocks, (f"The run has no history: {why}.",))
     name = "val_elbo" if "val_elbo" in run.history else "val_loss"
     watched = run.history.get(name, [])
     sign = 1 if name == "val_elbo" else -1
