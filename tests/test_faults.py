@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 from linear_gaussian import LinearGaussian
+from test_hierarchical import Chain
 
 import tfvae
 from tfvae import objectives as o
-from tfvae.evaluate import diagnosis, kl_per_dimension
+from tfvae.evaluate import active_units, diagnosis, kl_per_dimension
 from tfvae.evaluate.faults import RULES, Facts, beta_of, diagnose
 
 TRUTH = LinearGaussian.random()
@@ -21,7 +22,10 @@ X = TRUTH.sample(256).astype("float32")
 def test_a_model_with_the_exact_posterior_is_healthy() -> None:
     found = diagnosis(TRUTH.vae(), X)
     assert found.verdict == "healthy"
-    assert found.finding == "2 of 2 latents are active, and the decoder makes use of them."
+    assert found.finding == (
+        "2 of 2 latents are active (variance of E[z|x] above 0.01), and the decoder makes use of "
+        "them."
+    )
     assert found.advice == ""
     assert found.facts.beta == 1
 
@@ -43,13 +47,17 @@ def test_a_model_that_was_trained_with_too_large_a_beta() -> None:
     # A latent pays where its variance |w|²/s² exceeds β: they are 8 and 2 here.
     found = diagnosis(vae, X)
     assert found.verdict == "beta"
-    assert found.finding.startswith("0 of 2 latents are active: with β = 50 ")
+    assert found.finding.startswith(
+        "0 of 2 latents are active (variance of E[z|x] above 0.01): with β = 50 "
+    )
 
 
 def test_too_large_a_beta_is_named() -> None:
     found = diagnosis(with_idle_latents(beta=4.0), X)
     assert found.verdict == "beta"
-    assert found.finding.startswith("2 of 4 latents are active: with β = 4 ")
+    assert found.finding.startswith(
+        "2 of 4 latents are active (variance of E[z|x] above 0.01): with β = 4 "
+    )
     assert "smaller β" in found.advice
 
 
@@ -58,6 +66,19 @@ def test_latents_that_pay_for_nothing_are_counted() -> None:
     assert found.verdict == "partial"
     assert found.finding.startswith("2 of 4 latents are active")
     assert "latent_dim=2" in found.advice
+
+
+def test_the_latents_that_are_counted_are_the_active_units(float64: None) -> None:
+    truth = Chain.random()
+    vae, x = truth.vae("ladder"), truth.sample(50)
+    # Between two estimates of the variance of a mean, so that fewer draws count otherwise.
+    many, few = (active_units(vae, x, samples=samples).variances[0][0] for samples in (64, 16))
+    threshold = 0.5 * float(many + few)
+    units = active_units(vae, x, threshold)
+    assert units.counts != active_units(vae, x, threshold, samples=16).counts
+    found = diagnosis(vae, x, threshold=threshold)
+    assert found.facts.active == sum(units.counts)
+    assert f"({units.meaning})" in found.finding
 
 
 def test_a_posterior_that_is_the_prior_is_a_collapse() -> None:

@@ -366,6 +366,7 @@ def test_bars_of_latents_that_say_nothing_are_empty():
     figure = plots.kl([[0.0, 2.0, 0.5]], names=["top"])
     axes = figure.axes[0]
     assert axes.get_title(loc="left") == "top:  2 of 3 in use, 2.50 nats"
+    assert axes.get_xlabel() == "latent; in use above 0.01"
     assert [bar.get_facecolor()[:3] == (1, 1, 1) for bar in axes.patches] == [False, False, True]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2", "0"]
     assert plots.kl([np.arange(500.0)]).get_size_inches()[0] < 12

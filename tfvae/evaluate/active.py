@@ -14,6 +14,21 @@ from tfvae.objectives import check_samples
 from tfvae.objectives.base import check_number
 from tfvae.trace import Latent
 
+THRESHOLD = 0.01
+"""Of the variance, as Burda et al. have it."""
+DRAWS = 64
+"""Of each example: counts of a hierarchy, whose means are estimated, depend on how many."""
+
+
+def criterion(threshold: float) -> str:
+    """Say what makes a latent active.
+
+    Example:
+        >>> criterion(0.01)
+        'variance of E[z|x] above 0.01'
+    """
+    return f"variance of E[z|x] above {threshold:g}"
+
 
 class ActiveUnits(NamedTuple):
     """How many latents follow the data, for each group of latents.
@@ -21,18 +36,25 @@ class ActiveUnits(NamedTuple):
     Attributes:
         counts: of each group, how many latents are active.
         variances: of each group, Cov_x(E_q[z|x]) of each latent, [*latent].
+        threshold: the variance above which a latent is active.
     """
 
     counts: tuple[int, ...]
     variances: tuple[npt.NDArray[np.floating[Any]], ...]
+    threshold: float = THRESHOLD
+
+    @property
+    def meaning(self) -> str:
+        """What makes a latent active, in words."""
+        return criterion(self.threshold)
 
 
 def active_units(
     vae: VAE,
     x: Any,
-    threshold: float = 0.01,
+    threshold: float = THRESHOLD,
     *,
-    samples: int = 64,
+    samples: int = DRAWS,
     seed: int = 0,
     condition: Any = None,
     batch_size: int = 256,
@@ -96,7 +118,7 @@ def active_units(
         centred = (first - first.mean(axis=0)) * (second - second.mean(axis=0))
         variances.append(centred.sum(axis=0) / (len(first) - 1))
     counts = tuple(int(np.count_nonzero(variance > threshold)) for variance in variances)
-    return ActiveUnits(counts, tuple(variances))
+    return ActiveUnits(counts, tuple(variances), threshold)
 
 
 def _halves(latent: Latent) -> tf.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae import random
-from tfvae.evaluate.active import active_units
+from tfvae.evaluate.active import DRAWS, THRESHOLD, active_units, criterion
 from tfvae.evaluate.batches import Batches, Estimate, read
 from tfvae.evaluate.divergence import check_densities
 from tfvae.model import VAE
@@ -35,6 +35,7 @@ class Facts(NamedTuple):
             known.
         beta: the weight of the KL in the objective, at the end of training; None where the
             objective has no KL.
+        threshold: the variance of E[z|x] above which a latent is active.
     """
 
     active: int
@@ -42,6 +43,7 @@ class Facts(NamedTuple):
     kl: float
     gain: Estimate | None
     beta: float | None
+    threshold: float = THRESHOLD
 
 
 class Rule(NamedTuple):
@@ -71,7 +73,8 @@ class Diagnosis(NamedTuple):
 
 def _of(facts: Facts) -> str:
     verb = "is" if facts.active == 1 else "are"
-    return f"{facts.active} of {facts.latents} latents {verb} active"
+    known = f"{facts.active} of {facts.latents} latents {verb} active"
+    return f"{known} ({criterion(facts.threshold)})"
 
 
 def _heavy(facts: Facts) -> bool:
@@ -161,8 +164,8 @@ def diagnosis(
     vae: VAE,
     x: Any,
     *,
-    threshold: float = 0.01,
-    samples: int = 16,
+    threshold: float = THRESHOLD,
+    samples: int = DRAWS,
     seed: int = 0,
     condition: Any = None,
     batch_size: int = 256,
@@ -173,7 +176,7 @@ def diagnosis(
         vae: a trained model.
         x: [N, *data], or Examples, of which there are at least two.
         threshold: of the variance of a latent's mean, above which it is active.
-        samples: draws of each example for its active units, where their means have no closed form.
+        samples: draws of each example for its active units, as of :func:`active_units`.
         seed: of the draws.
         condition: for a conditional model, one for each example; Examples bring theirs as y.
         batch_size: examples at a time.
@@ -206,6 +209,7 @@ def diagnosis(
         kl=kl,
         gain=gain,
         beta=beta_of(vae.objective, vae.step),
+        threshold=threshold,
     )
     return diagnose(facts)
 

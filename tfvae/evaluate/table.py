@@ -111,7 +111,7 @@ def _active_units(asked: Asked, show: bool) -> Any:
 def _active_rows(found: Any) -> list[Row]:
     units = ", ".join(str(variance.size) for variance in found.variances)
     active = ", ".join(map(str, found.counts))
-    return [Row("active units", active, None, f"of {units}: latents that follow the data")]
+    return [Row("active units", active, None, f"of {units}: {found.meaning}")]
 
 
 def _diagnosis(asked: Asked, show: bool) -> Any:

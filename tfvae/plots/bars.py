@@ -70,6 +70,7 @@ def kl(
         name = f"{names[place]}:  " if names else ""
         title = f"{name}{used} of {len(group)} in use{total}"
         below = "latent" if len(group) <= _NAMED else "latents, the most used first"
+        below += f"; in use above {threshold:g}"
         titled(panel, title, below, measure)
         panel.tick_params(axis="x", labelsize=9 if len(group) <= 24 else 7)
         panel.grid(visible=False, axis="x")

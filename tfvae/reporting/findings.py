@@ -36,7 +36,7 @@ def figures(facts: Facts) -> Iterator[Figures]:
     if scored is not None and "active_units" in scored.measured.results:
         active = scored.measured["active_units"]
         of = sum(each.size for each in active.variances)
-        yield Figures("active latents", f"{sum(active.counts)} of {of}", "they follow the data")
+        yield Figures("active latents", f"{sum(active.counts)} of {of}", active.meaning)
     if scored is not None and "codes" in scored.measured.results:
         codes = scored.measured["codes"]
         yield Figures("codes used", f"{codes.used} of {codes.codes}", "on the test set")
