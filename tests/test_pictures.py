@@ -14,6 +14,7 @@ from outside import ROOT
 import tfvae
 from tfvae import generation, pictures, random
 from tfvae.pictures import interpolation, levels
+from tfvae.pictures.latents import in_plane
 
 
 def drawn(figure: Any) -> Any:
@@ -213,6 +214,12 @@ def test_principal_components_are_scikit_learns(digits: Any) -> None:
     share = f"({100 * pca.explained_variance_ratio_[0]:.0f}%)"
     assert share in figure.axes[0].get_xlabel()
     assert "no labels" in figure.get_supxlabel()
+
+
+def test_codes_that_are_all_one_are_in_one_place() -> None:
+    codes = np.tile(np.random.default_rng(3).normal(size=(1, 16)).astype("float32"), (3, 1))
+    points, _ = in_plane(codes, "auto", 0)
+    assert not points.any()
 
 
 def test_bars_are_the_kl_of_the_trace(digits: Any) -> None:

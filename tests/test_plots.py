@@ -355,6 +355,16 @@ def test_labels_are_classes_names_or_amounts():
     np.testing.assert_array_equal(figure.axes[0].collections[0].get_offsets(), points)
 
 
+@pytest.mark.parametrize("labels", [None, [0, 1, 1]])
+def test_points_that_are_all_in_one_place_have_room(tmp_path, labels):
+    # Rounding of collapsed codes: without limits of its own matplotlib warns that there are none.
+    points = [[8.4e-8, -7.6e-25]] * 3
+    axes = plots.scatter(points, labels, tmp_path / "a.png").axes[0]
+    for limits in (axes.get_xlim(), axes.get_ylim()):
+        np.testing.assert_allclose(limits, (-0.5, 0.5), atol=1e-6)
+    assert plots.scatter([[0, 0], [0, 1e-6]]).axes[0].get_ylim()[1] < 1e-5  # small is not nothing
+
+
 def test_colours_of_labels_are_dark_enough_for_paper():
     figure = plots.scatter(np.zeros((10, 2)), np.arange(10))
     for group in figure.axes[0].collections:

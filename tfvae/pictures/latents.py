@@ -72,7 +72,8 @@ def in_plane(codes: Array, method: Method, seed: int) -> tuple[Array, tuple[str,
 
         reduced = umap.UMAP(random_state=seed, n_jobs=1).fit_transform(codes)
         return np.asarray(reduced), ("UMAP 1", "UMAP 2")
-    centred = codes.astype(np.float64) - codes.mean(axis=0)
+    centred = codes.astype(np.float64)
+    centred -= centred.mean(axis=0)
     _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
     # Of either of two directions, that in which the largest part is positive.
     signs = np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)])

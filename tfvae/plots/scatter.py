@@ -22,6 +22,7 @@ _COLOURS = (
 )  # fmt: skip
 _MARKS = "os^DvPX<>*"
 MOST_CLASSES = 20
+_ROUNDING = 1e-9  # of their size, up to which points are the same
 _WRITTEN = 2500  # points, up to which each is drawn as its label
 
 
@@ -118,7 +119,12 @@ def spaces(
             panel.grid(visible=False, axis="y")
         else:
             panel.set_ylabel(axes[1], fontsize=9.5, color=MUTED)
-            panel.set_aspect("equal", adjustable="datalim")
+            if _alike(array) and not circles:
+                # In one place there is no scale, and limits that follow the data have no width.
+                x, y = map(float, array[0])
+                panel.set(xlim=(x - 0.5, x + 0.5), ylim=(y - 0.5, y + 0.5), aspect="equal")
+            else:
+                panel.set_aspect("equal", adjustable="datalim")
     if note:
         figure.supxlabel(note, fontsize=9, color=MUTED)
     return save(figure, path)
@@ -184,6 +190,11 @@ def _points(array: npt.ArrayLike) -> npt.NDArray[Any]:
     if not np.isfinite(points).all():
         raise ValueError("Expected finite points. Received: NaN or infinity among them.")
     return points
+
+
+def _alike(points: npt.NDArray[Any]) -> bool:
+    """Say whether all points are one, up to rounding."""
+    return bool(np.ptp(points, axis=0).max() <= _ROUNDING * max(1.0, np.abs(points).max()))
 
 
 def _stripped(values: npt.NDArray[Any], labels: Any) -> npt.NDArray[Any]:
