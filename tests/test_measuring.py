@@ -14,9 +14,9 @@ from rich.console import Console
 from test_zoo import small
 
 import tfvae
-from tfvae import zoo
+from tfvae import markup, zoo
 from tfvae.data import Examples
-from tfvae.evaluate import AIS, MEASUREMENTS, Measures, measure, measuring, results, table
+from tfvae.evaluate import AIS, MEASUREMENTS, Measures, measure, measuring, table
 from tfvae.evaluate.batches import UndefinedError
 
 IMAGES = np.random.default_rng(0).integers(0, 2, (24, 6, 5)).astype("float32")
@@ -211,7 +211,7 @@ def test_errors_of_the_bound_are_no_want_of_one(
 
 
 def test_what_is_not_finite_is_null() -> None:
-    plain: Any = results.plain({"a": np.float32(np.nan), "b": (np.inf, 1), "c": np.arange(2)})
+    plain: Any = markup.plain({"a": np.float32(np.nan), "b": (np.inf, 1), "c": np.arange(2)})
     assert plain == {"a": None, "b": [None, 1], "c": [0, 1]}
 
 

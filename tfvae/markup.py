@@ -6,6 +6,7 @@ describe themselves where there is none.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -111,6 +112,30 @@ def with_error(value: float, error: float) -> str:
         return f"{number(value)} ± 0"
     places = max(0, 1 - math.floor(math.log10(error)))
     return f"{_signed(f'{value:,.{places}f}')} ± {error:,.{places}f}"
+
+
+def plain(value: Any) -> Any:
+    """Return a result as what JSON can hold: named ones as objects, arrays as lists, NaN as None.
+
+    Example:
+        >>> plain({"table": Table([("a", math.inf)], ("name", "x"))})["table"]["rows"]
+        [['a', None]]
+    """
+    import numpy as np
+
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    elif hasattr(value, "_asdict"):
+        value = value._asdict()
+    elif isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def shape(sizes: Sequence[int | None]) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfvae import markup
 from tfvae.commands import support
-from tfvae.evaluate import measuring, results, table
+from tfvae.evaluate import measuring, table
 from tfvae.runs import EVALUATION, Run
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def evaluate(
 def _document(found: Measures, *, whole: bool) -> dict[str, Any]:
     """Return what is written: the bound and the active units as ever, and the rest by name."""
     flat: dict[str, Any] = {"examples": found.examples}
-    flat |= results.plain(found.results.get("bound", {}))
+    flat |= markup.plain(found.results.get("bound", {}))
     if "active_units" in found.results:
         active = found["active_units"]
         flat["active_units"] = list(active.counts)

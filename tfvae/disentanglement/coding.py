@@ -11,7 +11,8 @@ import numpy as np
 from tfvae import features, intake
 from tfvae.data import Binarize, Examples
 from tfvae.disentanglement.checking import Array, FactorsError, as_columns, numbered, several
-from tfvae.disentanglement.fits import generator
+from tfvae.disentanglement.fits import HELD_OUT, generator
+from tfvae.disentanglement.sampling import ROWS
 from tfvae.layers.base import DistributionLayer
 from tfvae.model import VAE
 from tfvae.records import Records
@@ -19,11 +20,6 @@ from tfvae.shapes import Shapes
 
 Tell = Callable[[str, int, int], object]
 """Called with what is being done, how many steps of it are done, and of how many."""
-
-_HELD_OUT = 3
-"""One of so many examples is a test."""
-_ROWS = 1 << 11
-"""Images that are made and encoded at once."""
 
 
 class Coded(NamedTuple):
@@ -83,8 +79,8 @@ def made(shapes: Varied, examples: int, encode: Encoder, tell: Tell) -> tuple[Co
     for count, test in zip(counts, (False, True), strict=True):
         factors = shapes.factors(count, test)
         codes = []
-        for start in range(0, count, _ROWS):
-            part = factors[start : start + _ROWS]
+        for start in range(0, count, ROWS):
+            part = factors[start : start + ROWS]
             codes.append(encode(shapes.images(part)))
             done += len(part)
             tell("Encoding", done, sum(counts))
@@ -103,7 +99,7 @@ def divided(
             _factored(likelihood, test, "test", half, seed),
         )
     whole = _factored(likelihood, data, "data", limit + half, seed)
-    cut = min(limit, len(whole) - len(whole) // _HELD_OUT)
+    cut = min(limit, len(whole) - len(whole) // HELD_OUT)
     if not 0 < cut < len(whole):
         raise FactorsError(
             f"Expected `data` to be divided in two. Received: {len(whole)} examples."

@@ -29,6 +29,7 @@ from tfvae.disentanglement.mutual import Gap, Modularity, mig, modularity
 from tfvae.disentanglement.predictability import sap
 from tfvae.disentanglement.sampling import Fresh, Pool, Sampler
 from tfvae.disentanglement.votes import BATCH, DEAD, Votes, check_draws, factor_vae_score
+from tfvae.markup import plain
 from tfvae.model import VAE
 from tfvae.shapes import Shapes
 
@@ -102,7 +103,7 @@ class Disentanglement:
         """Return all of it as JSON takes it."""
         return {
             "scores": self.scores,
-            **{each.name: _plain(getattr(self, each.name)) for each in dataclasses.fields(self)},
+            **{each.name: plain(getattr(self, each.name)) for each in dataclasses.fields(self)},
         }
 
 
@@ -246,11 +247,3 @@ def _check(vae: VAE, metrics: Sequence[str], importance: str, examples: int) -> 
         raise ValueError(
             f"Expected `examples` to be a whole number from 2 on. Received: examples={examples!r}."
         )
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON takes it."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        each = dataclasses.fields(value)
-        return {field.name: _plain(getattr(value, field.name)) for field in each}
-    return value.tolist() if isinstance(value, np.ndarray) else value

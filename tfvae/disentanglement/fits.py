@@ -20,7 +20,7 @@ from tfvae.disentanglement.checking import (
 
 Report = Callable[[int, int], object]
 
-_HELD_OUT = 3
+HELD_OUT = 3
 """One of so many is a test."""
 
 
@@ -61,9 +61,9 @@ def split(codes: Any, factors: Any, test: tuple[Any, Any] | None, seed: int) -> 
     found = checked_codes(codes)
     if test is None:
         values = numbered(factors)
-        check_lengths(found, values, 2 * _HELD_OUT)
+        check_lengths(found, values, 2 * HELD_OUT)
         order = generator(seed, 0).permutation(len(found))
-        cut = len(found) // _HELD_OUT
+        cut = len(found) // HELD_OUT
         tests, seen = order[:cut], order[cut:]
         return _varied(Split(found[seen], values[seen], found[tests], values[tests]))
     others = checked_codes(test[0])

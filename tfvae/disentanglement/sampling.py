@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tfvae.disentanglement.checking import Floats, Integers, checked, checked_codes, several
 
-_ROWS = 1 << 11
+ROWS = 1 << 11
 """Images that are made and encoded at once."""
 
 
@@ -163,8 +163,8 @@ class Fresh:
     def _encoded(self, factors: Integers) -> Floats:
         rows = factors.reshape(-1, len(self._sizes))
         parts = [
-            checked_codes(self._encode(self._images(rows[start : start + _ROWS])))
-            for start in range(0, len(rows), _ROWS)
+            checked_codes(self._encode(self._images(rows[start : start + ROWS])))
+            for start in range(0, len(rows), ROWS)
         ]
         return np.concatenate(parts).reshape(*factors.shape[:-1], -1)
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import tfvae
-from tfvae.evaluate.results import Asked, Row, plain
+from tfvae.evaluate.results import Asked, Row
 from tfvae.evaluate.table import MEASUREMENTS, default
 from tfvae.export.errors import did_you_mean
+from tfvae.markup import plain
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -66,25 +65,6 @@ class Measurement:
     title: str
     run: Callable[[Asked, bool], Any]
     rows: Callable[[Any], list[Row]]
-
-
-def plain(value: Any) -> Any:
-    """Return a result as what JSON can hold: named tuples as objects, arrays as lists."""
-    import numpy as np
-
-    if hasattr(value, "to_dict"):
-        return plain(value.to_dict())
-    if hasattr(value, "_asdict"):
-        return {name: plain(each) for name, each in value._asdict().items()}
-    if isinstance(value, Mapping):
-        return {str(name): plain(each) for name, each in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextlib.contextmanager

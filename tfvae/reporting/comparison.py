@@ -195,10 +195,10 @@ class Comparison:
                     "status": judged.run.status,
                     "epochs": judged.run.epochs,
                     "parameters": judged.parameters,
-                    "metrics": _finite(judged.figures),
+                    "metrics": markup.plain(judged.figures),
                     "problem": judged.scored.problem or None,
                     "differences": {
-                        term: _finite(dataclasses.asdict(difference))
+                        term: markup.plain(difference)
                         for term, all_of_them in differences.items()
                         if (difference := all_of_them[place]) is not None
                     },
@@ -209,11 +209,3 @@ class Comparison:
                 name: list(values) for name, values in self.configurations().items()
             },
         }
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }

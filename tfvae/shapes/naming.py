@@ -34,9 +34,9 @@ def is_name(source: str) -> bool:
 def parse(source: str) -> Request:
     """Read a name: ``shapes``, and perhaps a colon and settings, separated by commas.
 
-    Settings are `size`, in pixels; `colour`, yes, no or a number of
-    hues; `seed`; `train` and `test`, how many
-    examples; and by the names of the other factors, how many values they have, as in ``scale=3``.
+    Settings are `size`, in pixels; `colour`, yes, no or a number of hues; `seed`; `train` and
+    `test`, how many examples; and by the names of the other factors, how many values they have, as
+    in ``scale=3``.
 
     Raises:
         ValueError: for what is no such setting, or a value that it does not take.
