@@ -68,6 +68,7 @@ def test_latents_that_pay_for_nothing_are_counted() -> None:
     assert "latent_dim=2" in found.advice
 
 
+@pytest.mark.slow
 def test_the_latents_that_are_counted_are_the_active_units(float64: None) -> None:
     truth = Chain.random()
     vae, x = truth.vae("ladder"), truth.sample(50)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +12,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import random
-from tfvae.conditions import for_samples
-from tfvae.evaluate.batches import Batches, UndefinedError, read
-from tfvae.layers.support import Support
+from tfvae.evaluate.batches import Batches, read
+from tfvae.evaluate.spaces import Space, space_of
 from tfvae.loop import xla_pays
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
-from tfvae.priors import Prior
 from tfvae.trace import Trace
 from tfvae.training import Unpacked
 
@@ -111,7 +109,7 @@ def annealed(
     """
     for name, value in (("chains", chains), ("temperatures", temperatures), ("leapfrog", leapfrog)):
         check_samples(value, argument=name)
-    space = _space(vae)
+    space = space_of(vae)
     data = read(vae, x, condition, "annealed", batch_size=batch_size)
     size = min(batch_size, len(data))
     path = tf.constant(schedule(temperatures))
@@ -159,122 +157,12 @@ def _tensors(data: Batches, rows: Array) -> tuple[Any, Any, Any]:
     return batch.seen, batch.condition, batch.mask
 
 
-class _Space:
-    """Where chains move: points [C, B, D], their base density, and the latents they stand for."""
-
-    def __init__(self, vae: VAE, sizes: Sequence[int]) -> None:
-        self.vae = vae
-        self.sizes = list(sizes)
-
-    def start(self, seed: tf.Tensor, chains: int, batch: Any, condition: Any) -> tf.Tensor:
-        """Draw from the prior."""
-        raise NotImplementedError
-
-    def log_base(self, points: tf.Tensor, condition: Any) -> tf.Tensor:
-        """Return the log-density of the prior over points, [C, B]."""
-        raise NotImplementedError
-
-    def draws(self, points: tf.Tensor, condition: Any) -> tuple[tf.Tensor, ...]:
-        """Return the latents of each group, [C, B, *latent]."""
-        raise NotImplementedError
-
-
-class _Noise(_Space):
-    """The base noise of the priors, made normal: all of a chain of levels."""
-
-    def start(self, seed: tf.Tensor, chains: int, batch: Any, condition: Any) -> tf.Tensor:
-        return random.noise("normal", seed, chains, batch, [sum(self.sizes)])
-
-    def log_base(self, points: tf.Tensor, condition: Any) -> tf.Tensor:
-        size = sum(self.sizes)
-        return -0.5 * tf.reduce_sum(points**2, axis=-1) - 0.5 * size * math.log(2 * math.pi)
-
-    def draws(self, points: tf.Tensor, condition: Any) -> tuple[tf.Tensor, ...]:
-        leading = tf.shape(points)[:2]
-        rows = tf.reshape(points, [-1, points.shape[-1]])
-        priors = self.vae.latent_priors
-        parts = tf.split(rows, self.sizes, axis=-1)
-        drawn: list[Any] = [None] * len(priors)
-        for level in reversed(range(len(priors))):
-            prior = priors[level]
-            noise = tf.reshape(parts[level], [-1, *prior.noise_shape])
-            if prior.noise == "uniform":
-                # As near to the ends as float32 is told from them.
-                noise = tf.clip_by_value(0.5 * tf.math.erfc(-noise / math.sqrt(2)), 1e-7, 1 - 1e-7)
-            given = None if level == len(priors) - 1 else drawn[level + 1]
-            if given is None and prior.conditional:
-                given = for_samples(condition, leading)
-            drawn[level] = prior.transform(tf.cast(noise, prior.compute_dtype), given)
-        return tuple(
-            tf.reshape(each, [leading[0], leading[1], *prior.event_shape])
-            for each, prior in zip(drawn, priors, strict=True)
-        )
-
-
-class _Latents(_Space):
-    """The latents themselves, of one group."""
-
-    @property
-    def prior(self) -> Prior:
-        return self.vae.prior
-
-    def start(self, seed: tf.Tensor, chains: int, batch: Any, condition: Any) -> tf.Tensor:
-        prior = self.prior
-        assert prior.noise is not None
-        noise = random.noise(prior.noise, seed, chains, batch, prior.noise_shape, prior.choices)
-        rows = tf.reshape(tf.cast(noise, prior.compute_dtype), [-1, *prior.noise_shape])
-        given = None
-        if prior.conditional:
-            given = for_samples(condition, tf.constant([chains, batch]))
-        z = prior.transform(rows, given)
-        return tf.reshape(z, [chains, batch, self.sizes[0]])
-
-    def log_base(self, points: tf.Tensor, condition: Any) -> tf.Tensor:
-        (z,) = self.draws(points, condition)
-        return self.prior(condition if self.prior.conditional else None).log_prob(z)
-
-    def draws(self, points: tf.Tensor, condition: Any) -> tuple[tf.Tensor, ...]:
-        shape = tf.concat([tf.shape(points)[:2], tf.constant(self.prior.event_shape)], axis=0)
-        z = tf.reshape(points, shape)
-        z.set_shape([*points.shape[:2], *self.prior.event_shape])
-        return (z,)
-
-
-def _space(vae: VAE) -> _Space:
-    """Return where chains of a model move.
-
-    Raises:
-        ValueError: if there is no such space.
-    """
-    if vae.group_count != len(vae.latent_priors):
-        raise UndefinedError(
-            "Expected a model whose latents are all continuous. Received: a "
-            f"{type(vae).__name__}, in which a class is summed over."
-        )
-    priors = vae.latent_priors
-    smooth = [
-        prior.noise in ("normal", "uniform") and not prior.choices and not prior.support.discrete
-        for prior in priors
-    ]
-    if all(smooth):
-        return _Noise(vae, [math.prod(prior.noise_shape) for prior in priors])
-    prior = priors[smooth.index(False)]
-    real = prior.support == Support.REAL and prior.has_density and prior.pointwise
-    if len(priors) == 1 and real and prior.noise is not None:
-        return _Latents(vae, [math.prod(prior.event_shape)])
-    raise UndefinedError(
-        "Expected priors that are smooth maps of base noise, or one of a density over real "
-        f"numbers, over which chains can move. Received: prior={type(prior).__name__} over "
-        f"{prior.support.value}."
-    )
-
-
 _RUNS: weakref.WeakKeyDictionary[VAE, dict[tuple[int, int], Callable[..., Any]]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-def _compiled(vae: VAE, space: _Space, chains: int, leapfrog: int) -> Callable[..., Any]:
+def _compiled(vae: VAE, space: Space, chains: int, leapfrog: int) -> Callable[..., Any]:
     """Return what runs all temperatures of a batch, traced once for each model and size."""
     runs = _RUNS.setdefault(vae, {})
     if (chains, leapfrog) not in runs:
@@ -292,7 +180,7 @@ def _compiled(vae: VAE, space: _Space, chains: int, leapfrog: int) -> Callable[.
 class _Run:
     """All temperatures of one batch, as a function that compiles."""
 
-    def __init__(self, vae: VAE, space: _Space, chains: int, leapfrog: int) -> None:
+    def __init__(self, vae: VAE, space: Space, chains: int, leapfrog: int) -> None:
         self.vae, self.space = vae, space
         self.chains, self.leapfrog = chains, leapfrog
 
