@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,21 @@ class Calls:
         record = self.endpoints.get("decode")
         name = record.inputs[0].name if record else "z"
         return self.run("decode", {name: z} | self._repeated("decode", z, condition=condition))
+
+    def move(self, z: Sequence[npt.ArrayLike], shift: Mapping[int, npt.ArrayLike]) -> Arrays:
+        """Move latents of some levels of a hierarchy, and take those of the levels below along.
+
+        Args:
+            z: of each level, level 0's first, [B, *latent].
+            shift: by level, how far it is moved: one for all or one for each row.
+
+        Returns:
+            ``moved_0``, ``moved_1`` ..., each [B, *latent], where below a moved level each stays
+            where it was within its prior; and ``mean`` [B, *data].
+        """
+        levels = {f"z_{level}": each for level, each in enumerate(z)}
+        moved = {f"shift_{level}": each for level, each in shift.items()}
+        return self.run("move", levels | self._repeated("move", z[0], **moved))
 
     def generate(
         self,

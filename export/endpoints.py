@@ -21,7 +21,7 @@ from . import sentences, sequential
 from .endpoint import Endpoint, Entry, trace
 from .errors import ExportError, did_you_mean
 from .flat import ENDPOINTS, classified
-from .hierarchical import encode_levels
+from .hierarchical import encode_levels, move_levels, moving
 from .subject import Subject
 
 
@@ -83,7 +83,10 @@ def _obstacle(subject: Subject, name: str) -> str:
 # Families that can be asked other things, each with a table of its own.
 _FAMILIES: tuple[tuple[type[Any], dict[str, Entry]], ...] = (
     (SemiSupervisedVAE, ENDPOINTS | {"classify": Entry(classified)}),
-    (HierarchicalVAE, ENDPOINTS | {"encode": Entry(encode_levels)}),
+    (
+        HierarchicalVAE,
+        ENDPOINTS | {"encode": Entry(encode_levels), "move": Entry(move_levels, moving)},
+    ),
     (SentenceVAE, sentences.ENDPOINTS),
     (SequentialVAE, sequential.ENDPOINTS),
 )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from .endpoint import Definition, Values
-from .rows import has_stddev, x_input
+from tfvae.layers.support import Support
+
+from .endpoint import Arrays, Definition, Values
+from .manifest import Tensor
+from .rows import by_parts, data_values, has_stddev, x_input
 from .subject import Subject
 
 
@@ -35,3 +39,66 @@ def encode_levels(subject: Subject) -> Definition:
         examples=lambda count: {"x": subject.data_examples(count)},
         values={f"stddev_{level}": Values((0.0, None)) for level in range(model.levels)},
     )
+
+
+def move_levels(subject: Subject) -> Definition:
+    """Define ``move``: latents of all levels and how far each is moved, to what comes of it."""
+    model: Any = subject.model
+    names, shapes, levels = model.latent_names, model.latent_shapes, model.levels
+    moves = tuple(f"shift_{level}" for level in range(levels))
+
+    def move(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        moved = model.moved(given[:levels], given[levels:])
+        mean = model.likelihood.mean(model.decoder_params(moved[0]))
+        # An output cannot have the name of an input.
+        outputs = {f"moved_{level}": z for level, z in enumerate(moved)}
+        return outputs | {"mean": subject.processing.to_client(mean)}
+
+    def examples(count: int) -> Arrays:
+        rng = np.random.default_rng(0)
+        return {
+            name: rng.standard_normal((count, *shape), np.float32)
+            for kind in (names, moves)
+            for name, shape in zip(kind, shapes, strict=True)
+        }
+
+    return Definition(
+        description=(
+            f"Latents {', '.join(names)}, each moved by its shift, to where they come to lie and "
+            f"the mean of p(x|z_0): levels below a moved one stay where they were within their "
+            "priors."
+        ),
+        inputs=(
+            *(
+                Tensor(name, (None, *each), "float32")
+                for name, each in zip(names, shapes, strict=True)
+            ),
+            *(
+                Tensor(name, (None, *each), "float32", default=0.0)
+                for name, each in zip(moves, shapes, strict=True)
+            ),
+        ),
+        function=move,
+        reference=lambda **arrays: move(*map(tf.constant, arrays.values())),
+        examples=examples,
+        values={"mean": data_values(subject)},
+    )
+
+
+def moving(subject: Subject) -> str:
+    """Say why levels cannot be moved one by one, or nothing."""
+    model: Any = subject.model
+    if model.levels < 2:
+        return (
+            "Expected a hierarchy of two levels or more for the endpoint 'move'. Received: one "
+            "level, which 'decode' takes."
+        )
+    for level, prior in enumerate(model.priors[:-1]):
+        layer = prior.layer
+        if by_parts(layer) or layer.support != Support.REAL or not has_stddev(layer):
+            return (
+                "Expected priors on the real numbers with a standard deviation in closed form, "
+                "such as Normal, below the top level for the endpoint 'move'. Received: "
+                f"{type(layer).__name__} at level {level}."
+            )
+    return ""

@@ -16,10 +16,12 @@ from scipy import integrate, stats
 from test_endpoints import call
 
 import tfvae
-from tfvae import layers, networks, objectives, priors, zoo
-from tfvae.export import verification
+from tfvae import layers, networks, objectives, priors, random, zoo
+from tfvae.export import ExportError, verification
+from tfvae.export.endpoints import endpoints
 from tfvae.export.subject import Subject
 from tfvae.families.levels import product_of_normals
+from tfvae.generation import base_noise
 from tfvae.objectives import ELBO, IWAE, LinearWarmup, Reconstruction
 
 INFERENCE = ("ladder", "bottom_up")
@@ -507,6 +509,54 @@ def test_endpoints_at_the_exact_posterior() -> None:
             np.testing.assert_allclose(drawn[name][row], value[0], rtol=1e-5, atol=1e-6)
 
 
+def test_levels_move_and_those_below_follow() -> None:
+    truth = Chain.random()
+    rng = np.random.default_rng(2)
+    z_0, z_1, *shift = rng.normal(size=(4, 6, 2)).astype("float32")
+    given = {"z_0": z_0, "z_1": z_1, "shift_0": shift[0], "shift_1": shift[1]}
+    found = call(Subject(truth.vae("ladder")), "move", **given)
+    # Of a linear chain the deviations t do not change, and the means do by a times the shift.
+    moved = z_0 + truth.a * shift[1] + shift[0]
+    np.testing.assert_allclose(found["moved_1"], z_1 + shift[1], rtol=1e-6)
+    np.testing.assert_allclose(found["moved_0"], moved, atol=1e-5)
+    np.testing.assert_allclose(found["mean"], moved @ truth.w.T + truth.b, atol=2e-5)
+
+
+def test_what_follows_keeps_its_noise() -> None:
+    """Three levels, whose deviations do change, against draws of the same seeds' noise."""
+    vae = zoo.hierarchical_vae((6,), (3, 2, 2), hidden=(8,), between=(8,), activation="tanh")
+    seeds = tf.range(5, dtype=tf.int64)
+    streams = [random.level(random.LATENT, level) for level in range(3)]
+    noise = base_noise(seeds, list(zip(vae.priors, streams, strict=True)))
+    z = []
+    for prior, each in zip(vae.priors[::-1], noise[::-1], strict=True):
+        z.insert(0, prior.transform(each, z[0] if z else None))
+    shift = np.array([[2.0, -1.0]], np.float32)
+    level_1 = vae.priors[1].transform(noise[1], z[2] + shift)
+    level_0 = vae.priors[0].transform(noise[0], level_1)
+    assert np.max(np.abs(level_0 - z[0])) > 0.1
+    still = [np.zeros_like(each) for each in z]
+    top = vae.moved(z, [*still[:2], np.tile(shift, (5, 1))])
+    for found, expected in zip(top, (level_0, level_1, z[2] + shift), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    # Of the level in the middle, what is above stays.
+    middle = vae.moved(z, [still[0], np.tile(shift, (5, 1)), still[2]])
+    np.testing.assert_array_equal(middle[2], z[2])
+    np.testing.assert_allclose(middle[1], z[1] + shift, atol=1e-6)
+    expected = vae.priors[0].transform(noise[0], z[1] + shift)
+    np.testing.assert_allclose(middle[0], expected, atol=1e-5)
+
+
+def test_levels_that_cannot_be_moved_are_named() -> None:
+    with pytest.raises(ExportError, match="two levels or more for the endpoint 'move'"):
+        endpoints(zoo.hierarchical_vae((6,), (3,), hidden=(8,)), "move")
+    truth = Chain.random()
+    vae = truth.vae("bottom_up")
+    vae.priors[0].layer = layers.Uniform((2,))
+    with pytest.raises(ExportError, match=r"below the top level.*Received: Uniform at level 0"):
+        endpoints(vae, "move")
+
+
 @pytest.mark.slow
 def test_an_export_takes_a_temperature_for_each_level(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -526,6 +576,12 @@ def test_an_export_takes_a_temperature_for_each_level(
     np.testing.assert_allclose(mean, drawn["mean"], rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="temperature"):
         loaded.generate([5], temperature=(1.0, 1.0, 1.0))
+    z = drawn["z_0"], drawn["z_1"]
+    moved = loaded.move(z, {1: [0.5, -1.0]})
+    expected = vae.moved(z, [np.zeros((2, 3)), np.tile(np.float32([0.5, -1.0]), (2, 1))])
+    np.testing.assert_allclose(moved["moved_0"], expected[0], rtol=1e-5, atol=1e-6)
+    mean = loaded.decode(moved["moved_0"])["mean"]
+    np.testing.assert_allclose(moved["mean"], mean, rtol=1e-5, atol=1e-6)
 
 
 @by_default_one

@@ -138,6 +138,33 @@ class Chain(Generative):
             sample = likelihood.transform(other, params)
         return Generated(tuple(z), likelihood.mean(params), sample)
 
+    def moved(self, z: Sequence[tf.Tensor], shift: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        r"""Move latents of any level, and take those of the levels below along.
+
+        .. math:: z_l' = \mu_l(z_{l+1}') + \frac{\sigma_l(z_{l+1}')}{\sigma_l(z_{l+1})}
+            (z_l - \mu_l(z_{l+1})) + s_l
+
+        with the mean and the standard deviation of p(z_l|z_{l+1}): below what is moved, each level
+        stays where it was within its prior. Of a prior that is a location plus a scale times noise,
+        as the Normal is, that is the same noise.
+
+        Args:
+            z: the levels, level 0's first, each [B, *latent].
+            shift: how far each is moved, [B, *latent].
+
+        Returns:
+            The levels after it, level 0's first.
+        """
+        top = self.levels - 1
+        out: list[Any] = [None] * self.levels
+        out[top] = z[top] + shift[top]
+        for level in reversed(range(top)):
+            before, after = (self.priors[level](above[level + 1]) for above in (z, out))
+            place = (tf.cast(z[level], before.dtype) - before.mean()) / before.stddev()
+            step = tf.cast(shift[level], before.dtype)
+            out[level] = after.mean() + after.stddev() * place + step
+        return tuple(out)
+
     @functools.cached_property
     def _draws(self) -> Callable[..., tuple[tf.Tensor, ...]]:
         """Rows, compiled: the latents of each level, means and samples."""
