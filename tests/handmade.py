@@ -121,6 +121,101 @@ def painter(folder: Path, latents: int = 40) -> Path:
     )  # fmt: skip
 
 
+# Of the hierarchy: the mean of z_0 is z_1 LEVEL_MEAN and its deviation exp(z_1 LEVEL_SPREAD).
+LEVEL_MEAN = np.float32([[0.5, -0.3, 0.2], [0.1, 0.4, -0.6]])
+LEVEL_SPREAD = np.float32([[0.3, -0.2, 0.0], [-0.1, 0.2, 0.4]])
+LEVEL_IMAGE = np.float32(np.cos(np.arange(18) ** 2).reshape(3, 6) / 8)
+
+
+def hierarchy(folder: Path, vectors: dict[str, Any] | None = None) -> Path:
+    """Export two levels of latents, three and two, of which grey images 2 by 3 are made.
+
+    mean = 0.5 + z_0 LEVEL_IMAGE; encoding inverts that, and gives z_1 half of the first two.
+    """
+    z = [Tensor("z_0", (None, 3), "float32"), Tensor("z_1", (None, 2), "float32")]
+    shifts = [dataclasses.replace(each, name=f"shift_{i}", default=0.0) for i, each in enumerate(z)]
+    moved = [dataclasses.replace(each, name=f"moved_{i}") for i, each in enumerate(z)]
+    means = [dataclasses.replace(each, name=f"mean_{i}") for i, each in enumerate(z)]
+    mean = Tensor("mean", (None, 2, 3), "float32", bounds=(0.0, 1.0))
+    constants = {"image": LEVEL_IMAGE, "half": np.float32(0.5), "shape": np.array([-1, 2, 3])}
+    levels = {"a": LEVEL_MEAN, "b": LEVEL_SPREAD}
+
+    def paint(latents: str) -> list[Any]:
+        return [
+            node("MatMul", f"{latents} image", "moves"),
+            node("Add", "moves half", "flat"),
+            node("Reshape", "flat shape", "mean"),
+        ]
+
+    def prior(above: str, name: str) -> list[Any]:
+        return [
+            node("MatMul", f"{above} a", f"{name}_mean"),
+            node("MatMul", f"{above} b", f"{name}_log"),
+            node("Exp", f"{name}_log", f"{name}_dev"),
+        ]
+
+    draw = [
+        node("Cast", "seed", "real", to=TensorProto.FLOAT),
+        node("Unsqueeze", "real last", "column"),
+        node("Mul", "column often", "phases"),
+        node("Sin", "phases", "noise"),
+        node("Split", "noise sizes", "noise_0", axis=1),
+        node("Split", "temperature", "t0", axis=1, num_outputs=2),
+        node("Mul", "noise_1 t1", "z_1"),
+        *prior("z_1", "prior"),
+        node("Mul", "noise_0 t0", "warm"),
+        node("Mul", "warm prior_dev", "spread"),
+        node("Add", "spread prior_mean", "z_0"),
+        *paint("z_0"),
+        node("Round", "mean", "sample"),
+    ]
+    draw[4].output.append("noise_1")
+    draw[5].output.append("t1")
+    follow = [
+        node("Add", "z_1 shift_1", "moved_1"),
+        *prior("z_1", "old"),
+        *prior("moved_1", "new"),
+        node("Sub", "z_0 old_mean", "off"),
+        node("Div", "off old_dev", "place"),
+        node("Mul", "place new_dev", "spread"),
+        node("Add", "spread new_mean", "followed"),
+        node("Add", "followed shift_0", "moved_0"),
+        *paint("moved_0"),
+    ]
+    see = [
+        node("Reshape", "x row", "values"),
+        node("Sub", "values half", "flat"),
+        node("MatMul", "flat inverse", "mean_0"),
+        node("MatMul", "mean_0 first", "mean_1"),
+    ]
+    drawing = {
+        "last": np.array([1]),
+        "often": np.float32([[1.0, 2.0, 3.0, 0.7, 1.3]]),
+        "sizes": np.array([3, 2]),
+    }
+    seeing = {
+        "row": np.array([-1, 6]),
+        "half": np.float32(0.5),
+        "inverse": np.linalg.pinv(LEVEL_IMAGE),
+        "first": np.eye(3, 2, dtype=np.float32) / 2,
+    }
+    seed = Tensor("seed", (None,), "int64")
+    temperature = Tensor("temperature", (None, 2), "float32", bounds=(0.0, None), default=1.0)
+    sample = dataclasses.replace(mean, name="sample")
+    x = dataclasses.replace(mean, name="x")
+    return publish(
+        folder,
+        endpoint(folder, "decode", z[:1], [mean], paint("z_0"), **constants),
+        endpoint(
+            folder, "generate", [seed, temperature], [*z, mean, sample], draw,
+            **constants, **levels, **drawing,
+        ),
+        endpoint(folder, "encode", [x], means, see, **seeing),
+        endpoint(folder, "move", [*z, *shifts], [*moved, mean], follow, **constants, **levels),
+        vectors=vectors or {},
+    )  # fmt: skip
+
+
 def encoder(
     folder: Path,
     shape: tuple[int, ...] = (2, 2),

@@ -72,8 +72,10 @@ def test_what_a_page_is_told(painter: Path) -> None:
         "kind": "class", "names": list(handmade.CLASSES), "first": 0, "initial": 0
     }  # fmt: skip
     assert set(found["endpoints"]) == {"decode", "generate"}
-    assert list(found["absent"]) == ["encode"]
+    assert list(found["absent"]) == ["encode", "move"]
+    assert "cannot be moved" in found["absent"]["move"]
     latents = found["latents"]
+    assert [each["name"] for each in latents["groups"]] == ["z_0"]
     # z_0 of 256 seeds is (i + 1) / 40 sin(seed) + 0.1, and sliders reach three deviations.
     waves = np.sin(np.arange(256))
     ramp = np.arange(1, 41) / 40
@@ -87,6 +89,63 @@ def test_what_a_page_is_told(painter: Path) -> None:
         latents["activity"], np.where(np.arange(40) < 36, moved, 0), rtol=1e-3
     )
     assert latents["order"][:36] == list(range(35, -1, -1))
+
+
+def test_each_level_has_its_latents(tmp_path: Path) -> None:
+    """Of a hierarchy that can be moved: against its draws, and moves in closed form."""
+    folder = handmade.hierarchy(tmp_path / "h" / "1")
+    found = described(folder)
+    assert set(found["endpoints"]) == {"decode", "generate", "encode", "move"}
+    assert found["absent"] == {}
+    latents = found["latents"]
+    assert latents["groups"] == [
+        {"name": "z_0", "shape": [3], "start": 0, "size": 3},
+        {"name": "z_1", "shape": [2], "start": 3, "size": 2},
+    ]
+    noise = np.sin(np.outer(np.arange(256), [1.0, 2.0, 3.0, 0.7, 1.3]))
+    z_1 = noise[:, 3:]
+    z_0 = noise[:, :3] * np.exp(z_1 @ handmade.LEVEL_SPREAD) + z_1 @ handmade.LEVEL_MEAN
+    z = np.concatenate([z_0, z_1], axis=1)
+    np.testing.assert_allclose(latents["centre"], z.mean(axis=0), atol=1e-5)
+    width = np.subtract(latents["high"], latents["low"])
+    np.testing.assert_allclose(width, 6 * z.std(axis=0), rtol=1e-5)
+    # Without test vectors, activity is how far the picture moves when one latent does.
+    centre = np.array(latents["centre"])
+
+    def moved(i: int, step: float) -> Any:
+        above, shift = centre[3:].copy(), np.zeros(3)
+        if i < 3:
+            shift[i] = step
+        else:
+            above[i - 3] += step
+        place = (centre[:3] - centre[3:] @ handmade.LEVEL_MEAN) / np.exp(
+            centre[3:] @ handmade.LEVEL_SPREAD
+        )
+        below = place * np.exp(above @ handmade.LEVEL_SPREAD) + above @ handmade.LEVEL_MEAN
+        return (below + shift) @ handmade.LEVEL_IMAGE
+
+    expected = [np.mean((moved(i, width[i] / 6) - moved(i, -width[i] / 6)) ** 2) for i in range(5)]
+    np.testing.assert_allclose(latents["activity"], expected, rtol=1e-4)
+    order = latents["order"]
+    assert sorted(order[:3]) == [0, 1, 2]  # level by level
+    for level in (order[:3], order[3:]):
+        assert (np.diff(np.array(expected)[level]) <= 0).all()
+    # With them it is what each carries.
+    rng = np.random.default_rng(0)
+    vectors = {
+        f"encode/{moment}_{level}": rng.uniform(0.5, 2, (8, size)).astype(np.float32)
+        for level, size in ((0, 3), (1, 2))
+        for moment in ("mean", "stddev")
+    }
+    latents = described(handmade.hierarchy(tmp_path / "v" / "1", vectors))["latents"]
+    carried = np.concatenate([
+        np.log1p(
+            vectors[f"encode/mean_{level}"].var(axis=0)
+            / (vectors[f"encode/stddev_{level}"] ** 2).mean(axis=0)
+        ) / 2
+        for level in (0, 1)
+    ])  # fmt: skip
+    np.testing.assert_allclose(latents["activity"], carried, rtol=1e-4)
 
 
 def test_activity_is_what_a_gaussian_channel_carries(tmp_path: Path) -> None:
@@ -472,10 +531,14 @@ def test_what_scripts_compute(tmp_path: Path) -> None:
         const small = { height: 2, width: 3, channels: 1, low: -1, high: 1 };
         const part = maths.middle(12, 6, 3, 2);
         const seeds = ["0", " -1 ", "+7", "9223372036854775807", "-9223372036854775808",
-          "9223372036854775808", "-9223372036854775809", "1.5", "", "0x10", "1e3"];
+          "9223372036854775808", "-9223372036854775809", "1.5", "", "0x10", "1e3",
+          "\u22125", "\u00a0\u20137 ", "--5", "+\u22125", "5-"];
         const state = { seed: -5n, temperatures: [0.5, 1], shown: "sample", condition: 2,
           axes: [3, 0], source: "edited", z: Float32Array.from(a) };
-        const told = { size: 5, levels: 2, condition: { kind: "class", first: 0, names: "abc" } };
+        const groups = [{ start: 0, size: 2 }, { start: 2, size: 3 }];
+        const whole = [{ start: 0, size: 5 }];
+        const condition = { kind: "class", first: 0, names: "abc" };
+        const told = { size: 5, groups: whole, levels: 2, condition };
         const back = link.read(link.write(state), told);
         console.log(JSON.stringify({
           slerp: [0, 0.25, 1].map((t) => [...maths.slerp(a, b, t)]),
@@ -493,6 +556,7 @@ def test_what_scripts_compute(tmp_path: Path) -> None:
           seeds: seeds.map((text) => String(maths.parseSeed(text))),
           next: [String(maths.nextSeed(2n ** 63n - 1n, 1)), String(maths.nextSeed(0n, -1))],
           link: { ...back, seed: String(back.seed), z: [...back.z] },
+          apart: Object.keys(link.read("#axes=1,2", { ...told, groups })),
           nonsense: Object.keys(link.read("#seed=x&t=9,9&show=all&c=7&axes=1,99&z=AAAA", told)),
         }));
         """
@@ -528,11 +592,12 @@ def test_what_scripts_compute(tmp_path: Path) -> None:
     )
     assert found["inverted"] == [1.0] * 6
     assert found["seeds"] == [
-        "0", "-1", "7", str(2**63 - 1), str(-(2**63)), *["null"] * 6
+        "0", "-1", "7", str(2**63 - 1), str(-(2**63)), *["null"] * 6, "-5", "-7", *["null"] * 3
     ]  # fmt: skip
     assert found["next"] == [str(-(2**63)), "-1"]
     assert found["link"] == {
         "seed": "-5", "temperatures": [0.5, 1], "shown": "sample", "condition": 2,
         "axes": [3, 0], "source": "edited", "z": [float(np.float32(each)) for each in a],
     }  # fmt: skip
+    assert found["apart"] == []  # axes of two levels
     assert found["nonsense"] == []

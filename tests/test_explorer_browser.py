@@ -234,6 +234,8 @@ def test_seeds_show_what_python_draws(page: Browser, digits: LoadedExport) -> No
     assert_shows(page, digits.generate([seeds[-1]], 0.5)["sample"][0])
     page.changed(lambda: page.find("#next").click())  # int64 wraps around no earlier than this
     assert page.run("return document.getElementById('seed').value") == str(-(2**63) + 1)
+    page.changed(lambda: page.value("seed", " \u22125 ", "change"))  # a minus as it is typeset
+    assert page.text("status") == "Seed -5, sampled"
     page.value("seed", 2**63, "input")
     assert not page.run("return document.getElementById('seed-error').hidden")
 
@@ -445,8 +447,17 @@ def test_a_link_shows_the_same_picture(page: Browser, digits: LoadedExport) -> N
     page.open(link)
     np.testing.assert_array_equal(page.pixels(), shown)
     assert page.text("status") == "Between two seeds"
+    # What a link leaves out is as on a page that was just opened.
+    page.changed(lambda: page.run("location.hash = '#seed=4&t=0.7&show=sample&axes=1,2'"))
+    assert_shows(page, digits.generate([4], 0.7)["sample"][0])
+    assert page.run("return document.getElementById('axis-x').value") == "1"
     page.changed(lambda: page.run("location.hash = '#seed=5'"))
-    assert_shows(page, digits.generate([5], 0.7)["mean"][0])
+    assert_shows(page, digits.generate([5])["mean"][0])
+    order = tfvae.explorer.build(digits.path).description["latents"]["order"]
+    for axis, index in zip("xy", order, strict=False):
+        assert page.run(f"return document.getElementById('axis-{axis}').value") == str(index)
+    page.changed(lambda: page.run("location.hash = '#c=3'"))
+    assert page.text("status") == "Seed 0"
     page.changed(lambda: page.run("location.hash = '#seed=6&z=broken&axes=1&t=-1'"))
     assert page.text("status") == "Seed 6"
 
@@ -521,7 +532,7 @@ def test_classes_levels_and_many_latents(browser: Browser, painter: LoadedExport
         assert_shows(browser, drawn["sample"][0])
         # Sixteen at first, the others when asked for.
         assert browser.run("return document.querySelectorAll('#sliders li').length") == 16
-        browser.find("#more").click()
+        browser.find("#sliders button").click()
         assert browser.run("return document.querySelectorAll('#sliders li').length") == 40
         z = drawn["z_0"]
         np.testing.assert_allclose(browser.z(40), z[0], atol=1e-5)
@@ -535,10 +546,99 @@ def test_classes_levels_and_many_latents(browser: Browser, painter: LoadedExport
         browser.changed(lambda: browser.value("class", 1, "change"))
         assert_shows(browser, painter.decode(z, "green")["mean"][0])
         assert "no endpoint “encode”" in browser.find("#take .absent").text
+        assert "cannot be moved" in browser.find("#latents .absent[data-absent=move]").text
         assert not browser.find("#drop").is_displayed()
         browser.until("location.hash.includes('c=1')")
         browser.open(browser.driver.current_url)
         assert_shows(browser, painter.decode(z, "green")["mean"][0])
+        assert browser.problems() == []
+
+
+def follow(z: Any, shift: Any) -> Any:
+    """Return what becomes of latents of the hierarchy made by hand, in closed form."""
+    (low, above), (low_shift, above_shift) = np.split(z, [3]), np.split(np.asarray(shift), [3])
+    moved = above + above_shift
+    place = (low - above @ handmade.LEVEL_MEAN) / np.exp(above @ handmade.LEVEL_SPREAD)
+    below = place * np.exp(moved @ handmade.LEVEL_SPREAD) + moved @ handmade.LEVEL_MEAN
+    return np.concatenate([below + low_shift, moved])
+
+
+def test_each_level_of_a_hierarchy_is_moved(browser: Browser, tmp_path: Path) -> None:
+    export = tfvae.export.load(handmade.hierarchy(tmp_path / "chain" / "1"))
+
+    def assert_at(z: Any) -> None:
+        np.testing.assert_allclose(browser.z(5), z, atol=2e-5)
+        assert_shows(browser, (0.5 + z[:3] @ handmade.LEVEL_IMAGE).reshape(2, 3, 1))
+
+    def drawn(seed: int) -> Any:
+        rows = export.generate([seed])
+        return np.concatenate([rows["z_0"][0], rows["z_1"][0]]).astype(float)
+
+    with served(export) as url:
+        browser.open(url)
+        z = start = drawn(0)
+        assert_at(z)
+        headings = "return [...document.querySelectorAll('#sliders h3')].map(e => e.textContent)"
+        assert browser.run(headings) == ["Level 0", "Level 1"]
+        assert not browser.run(
+            "return [...document.querySelectorAll('.absent')].some(e => !e.hidden)"
+        )
+        # What is below follows, in as many steps as one likes, and finds its way back.
+        browser.changed(lambda: browser.value("z3", 0.5))
+        browser.changed(lambda: browser.value("z3", 1.25))
+        z = follow(z, [0, 0, 0, 1.25 - z[3], 0])
+        assert np.max(np.abs(z - start)[:3]) > 0.1
+        assert_at(z)
+        browser.changed(lambda: browser.value("z1", -0.5))
+        z[1] = -0.5
+        assert_at(z)
+        browser.changed(lambda: browser.value("seed", 7, "change"))
+        z = drawn(7)
+        assert_at(z)
+        # The plane is of one level.
+        browser.changed(lambda: browser.value("z4", 1.0))
+        z = follow(z, [0, 0, 0, 0, 1.0 - z[4]])
+        browser.value("axis-x", 4, "change")
+        assert browser.run("return document.getElementById('axis-y').value") == "3"
+        browser.idle()
+        low, high = (
+            tfvae.explorer.build(export.path).description["latents"][end][3]
+            for end in ("low", "high")
+        )
+        from selenium.webdriver.common.keys import Keys
+
+        browser.changed(lambda: browser.find("#pad").send_keys(Keys.ARROW_DOWN))
+        z = follow(z, [0, 0, 0, (min(low, z[3]) - max(high, z[3])) / 40, 0])
+        assert_at(z)
+        browser.value("traversed", 3, "change")
+        browser.idle()
+        ends = min(low, z[3]), max(high, z[3])
+        for i, value in enumerate(np.linspace(*ends, 9), 1):
+            row = follow(z, [0, 0, 0, value - z[3], 0])
+            image = (0.5 + row[:3] @ handmade.LEVEL_IMAGE).reshape(2, 3, 1)
+            assert_shows(browser, image, f"#strip button:nth-child({i}) canvas")
+        browser.changed(lambda: browser.find("#strip button:nth-child(9)").click())
+        z = follow(z, [0, 0, 0, ends[1] - z[3], 0])
+        assert_at(z)
+        browser.find("#copy").click()
+        link, shown = browser.driver.current_url, browser.z(5)
+        # From one seed to another every level goes its own way.
+        browser.changed(lambda: browser.find("input[value=lerp] + span").click())
+        browser.changed(lambda: browser.value("at", 0.25))
+        assert_at(0.75 * drawn(0) + 0.25 * drawn(1))
+        browser.until("location.hash.includes('from=between')")
+        # A link has all levels, and so has a picture.
+        browser.changed(lambda: browser.run("location.href = arguments[0]", link))
+        np.testing.assert_array_equal(browser.z(5), shown)
+        x = np.round(255 * (0.5 + drawn(3)[:3] @ handmade.LEVEL_IMAGE)).reshape(2, 3, 1) / 255
+        file = tmp_path / "x.png"
+        file.write_bytes(base64.b64decode(picture(x)))
+        browser.changed(lambda: browser.find("#file").send_keys(str(file)))
+        means = export.encode(x[None, ..., 0])
+        z = np.concatenate([means["mean_0"][0], means["mean_1"][0]]).astype(float)
+        np.testing.assert_allclose(browser.z(5), z, atol=2e-5)
+        browser.changed(lambda: browser.value("z4", -1.0))
+        assert_at(follow(z, [0, 0, 0, 0, -1.0 - z[4]]))
         assert browser.problems() == []
 
 

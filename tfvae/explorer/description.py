@@ -17,8 +17,8 @@ FORMAT = "tfvae-explorer"
 FORMAT_VERSION = 1
 FILENAME = "explorer.json"
 
-ENDPOINTS = ("decode", "generate", "encode")
-"""What a page runs. Either of the first two will do."""
+ENDPOINTS = ("decode", "generate", "encode", "move")
+"""What a page runs. Either of the first two will do; the last one is of hierarchies."""
 
 _ABSENT = {
     "decode": "This export has no endpoint “decode”: pictures come from seeds alone, and latents "
@@ -27,6 +27,9 @@ _ABSENT = {
     "likelihood has no portable sampler, or it was exported without.",
     "encode": "This export has no endpoint “encode”, so pictures cannot be taken in: the model has "
     "no encoder, or it was exported without.",
+    "move": "These are the latents of level 0, of which alone the picture is a function. The levels "
+    "above are drawn with each seed and cannot be moved: this export has no endpoint “move”; it "
+    "was exported without, or a prior of the model does not allow it.",
 }
 # Their draws have length one along the last axis, and nothing else was ever decoded.
 _SPHERES = frozenset({"HypersphericalUniform", "VonMisesFisher", "PowerSpherical"})
@@ -43,19 +46,17 @@ def describe(export: LoadedExport, image_shape: Sequence[int] | None = None) -> 
         ExportError: if what the export draws are no pictures, or it has neither ``decode`` nor
             ``generate``.
     """
-    records = {name: export.endpoints[name] for name in ENDPOINTS if name in export.endpoints}
+    records = runs(export)
     _check(export, records)
     first = records.get("decode") or records["generate"]
     mean = next(spec for spec in first.outputs if spec.name == "mean")
     image = _image(mean, image_shape)
-    decoder = records.get("decode")
-    latent = (
-        decoder.inputs[0]
-        if decoder
-        else next(spec for spec in first.outputs if spec.name in ("z", "z_0"))
-    )
+    levels = _moved_levels(records)
     condition = _condition(records, export.manifest.classes)
-    latents = study(export, latent, None if condition is None else condition["initial"])
+    latents = study(export, levels, None if condition is None else condition["initial"])
+    absent = {name: text for name, text in _ABSENT.items() if name not in records}
+    if "decode" not in records or not _has_levels(records):
+        absent.pop("move", None)
     manifest = export.manifest
     folder = export.path.absolute()
     # A version folder lies in the folder of its model, whose name says more than the network's.
@@ -73,12 +74,35 @@ def describe(export: LoadedExport, image_shape: Sequence[int] | None = None) -> 
             "likelihood": manifest.slots.get("likelihood", {}).get("class", ""),
         },
         "image": image,
-        "latents": _latents(latent, latents, export),
+        "latents": _latents(levels, latents, export),
         "condition": condition,
         "levels": _levels(records.get("generate")),
         "endpoints": {name: _endpoint(record) for name, record in records.items()},
-        "absent": {name: text for name, text in _ABSENT.items() if name not in records},
+        "absent": absent,
     }
+
+
+def runs(export: LoadedExport) -> dict[str, EndpointRecord]:
+    """Return the endpoints that a page of this export runs, by name."""
+    found = {name: export.endpoints[name] for name in ENDPOINTS if name in export.endpoints}
+    if "decode" not in found:  # without it no latent is moved
+        found.pop("move", None)
+    return found
+
+
+def _moved_levels(records: dict[str, EndpointRecord]) -> list[Tensor]:
+    """Return the latents that can be moved, level 0's first; of a flat model they are one."""
+    if "move" in records:
+        return [spec for spec in records["move"].inputs if spec.name.startswith("z_")]
+    if "decode" in records:
+        return [records["decode"].inputs[0]]
+    return [next(spec for spec in records["generate"].outputs if spec.name in ("z", "z_0"))]
+
+
+def _has_levels(records: dict[str, EndpointRecord]) -> bool:
+    """Whether there are latents above those that ``decode`` takes."""
+    names = {spec.name for record in records.values() for spec in record.outputs}
+    return bool(names & {"z_1", "mean_1"})
 
 
 def _check(export: LoadedExport, records: dict[str, EndpointRecord]) -> None:
@@ -134,19 +158,24 @@ def _image(mean: Tensor, image_shape: Sequence[int] | None) -> dict[str, Any]:
     }
 
 
-def _latents(latent: Tensor, found: Latents, export: LoadedExport) -> dict[str, Any]:
-    size = latent.row_size
-    order = np.arange(size)
-    if found.activity is not None:
-        order = np.argsort(-found.activity, kind="stable")
-    shape = [each for each in latent.shape if each is not None]
+def _latents(levels: Sequence[Tensor], found: Latents, export: LoadedExport) -> dict[str, Any]:
+    """Say of latents, those of one level after those of another, all that a page needs."""
+    order: list[int] = []
+    groups = []
+    for level in levels:
+        start, size = len(order), level.row_size
+        own = np.arange(size)
+        if found.activity is not None:
+            own = np.argsort(-found.activity[start : start + size], kind="stable")
+        order += (start + own).tolist()
+        shape = [each for each in level.shape if each is not None]
+        groups.append({"name": level.name, "shape": shape, "start": start, "size": size})
     slots = export.manifest.slots
     spherical = {slots.get(name, {}).get("class") for name in ("prior", "posterior")} & _SPHERES
     return {
-        "name": latent.name,
-        "shape": shape,
-        "size": size,
-        "order": order.tolist(),
+        "groups": groups,
+        "size": len(order),
+        "order": order,
         "activity": None if found.activity is None else _numbers(found.activity),
         "measure": found.measure,
         "low": _numbers(found.low),

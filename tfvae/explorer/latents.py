@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ Array = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """The latents that ``decode`` takes, flattened.
+    """The latents that can be moved, flattened, those of one level after those of another.
 
     Attributes:
         activity: how much each matters [n], or None where nothing says so.
@@ -49,17 +50,19 @@ class Latents:
     centre: Array
 
 
-def study(export: LoadedExport, latent: Tensor, condition: npt.ArrayLike | None) -> Latents:
+def study(
+    export: LoadedExport, levels: Sequence[Tensor], condition: npt.ArrayLike | None
+) -> Latents:
     """Find out about the latents of an export.
 
     Args:
         export: the export.
-        latent: what ``decode`` takes; or, where there is no ``decode``, what ``generate`` returns.
+        levels: what ``decode`` takes, or of a hierarchy ``move``, level 0's first; where there is
+            no ``decode``, what ``generate`` returns.
         condition: one, as the endpoints take it, of a conditional model.
     """
-    size = latent.row_size
-    means, stddevs = _encoded(export, latent.name, size)
-    low, high, centre = _reach(export, latent, condition, means, stddevs)
+    means, stddevs = (_encoded(export, levels, moment) for moment in ("mean", "stddev"))
+    low, high, centre = _reach(export, levels, condition, means, stddevs)
     if means is not None and len(means) > 1:
         signal = means.astype(np.float64).var(axis=0)
         if stddevs is None or not stddevs.any():  # a point is all that an autoencoder encodes to
@@ -67,49 +70,53 @@ def study(export: LoadedExport, latent: Tensor, condition: npt.ArrayLike | None)
         noise = np.maximum((stddevs**2).mean(axis=0), np.finfo(np.float32).tiny)
         carried = 0.5 * np.log1p(signal / noise)
         return Latents(carried, "nats of information about the input, estimated", low, high, centre)
-    if "decode" in export.endpoints and size <= _TRIED:
-        moved = _moved(export, latent, condition, low, high, centre)
+    if "decode" in export.endpoints and len(centre) <= _TRIED:
+        moved = _moved(export, levels, condition, low, high, centre)
         return Latents(moved, "mean squared change of the picture", low, high, centre)
     return Latents(None, "", low, high, centre)
 
 
-def _encoded(export: LoadedExport, name: str, size: int) -> tuple[Array | None, Array | None]:
-    """Return means and standard deviations [N, n] of what the export was verified on."""
-    suffix = name.removeprefix("z")
+def _encoded(export: LoadedExport, levels: Sequence[Tensor], moment: str) -> Array | None:
+    """Return means or standard deviations [N, n] of what the export was verified on."""
     path = export.path / export.manifest.test_vectors
     if "encode" not in export.endpoints or not path.is_file():
-        return None, None
+        return None
+    parts = []
     with np.load(path, allow_pickle=False) as vectors:
-        found = [
-            np.asarray(vectors[key], np.float32).reshape(len(vectors[key]), -1)
-            if (key := f"encode/{moment}{suffix}") in vectors
-            else None
-            for moment in ("mean", "stddev")
-        ]
-    fits = [each if each is not None and each.shape[1] == size else None for each in found]
-    return fits[0], fits[1]
+        for level in levels:
+            key = f"encode/{moment}{level.name.removeprefix('z')}"
+            if key not in vectors:
+                return None
+            parts.append(np.asarray(vectors[key], np.float32).reshape(len(vectors[key]), -1))
+            if parts[-1].shape[1] != level.row_size:
+                return None
+    return np.concatenate(parts, axis=1)
 
 
 def _reach(
     export: LoadedExport,
-    latent: Tensor,
+    levels: Sequence[Tensor],
     condition: npt.ArrayLike | None,
     means: Array | None,
     stddevs: Array | None,
 ) -> tuple[Array, Array, Array]:
     """Return from where to where each latent goes, and its middle."""
-    size = latent.row_size
+    size = sum(level.row_size for level in levels)
     prior = export.manifest.slots.get("prior", {}).get("class")
     generates = export.endpoints.get("generate")
-    drawn = generates and next(spec for spec in generates.outputs if spec.name == latent.name)
-    if drawn and None not in drawn.bounds:
-        low, high = drawn.bounds
-        return _wide(np.full(size, low), np.full(size, high))
-    if latent.name == "z" and prior == "StandardNormal":
+    names = [level.name for level in levels]
+    drawn = [spec for spec in generates.outputs if spec.name in names] if generates else []
+    if drawn and all(None not in spec.bounds for spec in drawn):
+        low, high = (
+            np.concatenate([np.full(spec.row_size, spec.bounds[end]) for spec in drawn])
+            for end in (0, 1)
+        )
+        return _wide(low, high)
+    if names == ["z"] and prior == "StandardNormal":
         centre, reach = np.zeros(size), np.full(size, _REACH)
     elif drawn:
-        z = export.generate(np.arange(_DRAWS), condition=condition)[latent.name]
-        z = z.reshape(_DRAWS, -1)
+        rows = export.generate(np.arange(_DRAWS), condition=condition)
+        z = np.concatenate([rows[name].reshape(_DRAWS, -1) for name in names], axis=1)
         centre, reach = z.mean(axis=0), _REACH * z.std(axis=0)
     elif means is not None:
         noise = 0 if stddevs is None else (stddevs**2).mean(axis=0)
@@ -127,20 +134,45 @@ def _wide(low: npt.ArrayLike, high: npt.ArrayLike) -> tuple[Array, Array, Array]
 
 def _moved(
     export: LoadedExport,
-    latent: Tensor,
+    levels: Sequence[Tensor],
     condition: npt.ArrayLike | None,
     low: Array,
     high: Array,
     centre: Array,
 ) -> Array:
     """Return how far the output moves [n] as each latent goes a third of its way either side."""
-    size = latent.row_size
+    size = len(centre)
     step = np.diag((high - low) / 6)
-    rows = np.concatenate([centre + step, centre - step]).astype(np.float32)
-    shape = [each for each in latent.shape if each is not None]
+    shifts = np.concatenate([step, -step]).astype(np.float32)
     parts = [
-        export.decode(part.reshape(-1, *shape), condition)["mean"].astype(np.float32)
-        for part in np.array_split(rows, math.ceil(len(rows) / 64))
+        _decoded(export, levels, condition, centre, part)
+        for part in np.array_split(shifts, math.ceil(len(shifts) / 64))
     ]
     up, down = np.split(np.concatenate(parts).reshape(2 * size, -1), 2)
     return np.asarray(((up - down) ** 2).mean(axis=1), np.float32)
+
+
+def _decoded(
+    export: LoadedExport,
+    levels: Sequence[Tensor],
+    condition: npt.ArrayLike | None,
+    centre: Array,
+    shifts: Array,
+) -> Array:
+    """Return the means of latents that are moved from the centre, each row by its own shift."""
+    if len(levels) == 1:
+        (z,) = _by_level(levels, centre + shifts)
+        mean = export.decode(z, condition)["mean"]
+    else:
+        start = _by_level(levels, np.tile(centre, (len(shifts), 1)))
+        mean = export.move(start, dict(enumerate(_by_level(levels, shifts))))["mean"]
+    return mean.astype(np.float32)
+
+
+def _by_level(levels: Sequence[Tensor], rows: Array) -> list[Array]:
+    """Return what is flat [N, n] as the levels have it, each [N, *latent]."""
+    ends = np.cumsum([level.row_size for level in levels])[:-1]
+    return [
+        part.reshape(-1, *(size for size in level.shape if size is not None))
+        for level, part in zip(levels, np.split(rows, ends, axis=1), strict=True)
+    ]

@@ -17,7 +17,7 @@ from tfvae.export import ExportError, LoadedExport
 from tfvae.export.staging import hidden, staging
 
 from . import runtime as runtimes
-from .description import ENDPOINTS, FILENAME, FORMAT, describe
+from .description import FILENAME, FORMAT, describe, runs
 
 # Scripts and data of the same origin alone; `wasm-unsafe-eval` compiles WebAssembly, not text.
 POLICY = (
@@ -98,7 +98,7 @@ def build(
     """
     loaded = export.load(path, version)
     found = runtimes.find(runtime)
-    graphs = {name: _graph(loaded, name) for name in ENDPOINTS if name in loaded.endpoints}
+    graphs = {name: _graph(loaded, name) for name in runs(loaded)}
     description = describe(loaded, image_shape)
     document = json.dumps(description, ensure_ascii=False, allow_nan=False)
     files = {FILENAME: Asset.of(document.encode())}

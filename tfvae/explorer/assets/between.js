@@ -19,7 +19,7 @@ export function between(explorer) {
     if (seeds.includes(null)) return;
     try {
       const drawn = await explorer.generate(seeds);
-      [from, to] = drawn[latents.name].map((row) => Float32Array.from(row));
+      [from, to] = seeds.map((_, i) => explorer.joined(drawn, i));
       ["end-a", "end-b"].forEach((id, i) => paint($(id), drawn.mean[i], explorer.image));
       then?.();
     } catch (error) {
@@ -33,7 +33,11 @@ export function between(explorer) {
     const at = Number($("at").value);
     $("at").setAttribute("aria-valuetext", `${Math.round(100 * at)} per cent`);
     const name = `Between seeds ${$("seed-a").value.trim()} and ${$("seed-b").value.trim()}`;
-    explorer.move(path(from, to, at), "between", name);
+    const z = new Float32Array(latents.size);
+    for (const { start, size } of latents.groups) {
+      z.set(path(from.subarray(start, start + size), to.subarray(start, start + size), at), start);
+    }
+    explorer.place(z, "between", name);
   };
 
   const stop = () => {

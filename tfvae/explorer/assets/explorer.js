@@ -2,133 +2,16 @@
 
 import { between } from "./between.js";
 import { drawing } from "./draw.js";
-import { Engine, latest } from "./engine.js";
+import { Engine } from "./engine.js";
 import { sliders } from "./latents.js";
 import * as link from "./link.js";
-import { onSphere } from "./maths.js";
 import { plane } from "./pad.js";
-import { download, paint } from "./picture.js";
+import { download } from "./picture.js";
+import { Explorer } from "./state.js";
 import { taking } from "./take.js";
 import { traversal } from "./traverse.js";
 
 const $ = (id) => document.getElementById(id);
-
-/**
- * What is shown, and how it changes. Events: "latents" when z or the seed did, "picture" when what
- * is shown did, "settings" when temperature or condition did.
- */
-class Explorer extends EventTarget {
-  constructor(description, engine) {
-    super();
-    this.description = description;
-    this.engine = engine;
-    this.image = description.image;
-    this.latents = description.latents;
-    this.state = {
-      seed: 0n,
-      temperatures: Array(Math.max(1, description.levels)).fill(1),
-      shown: "mean",
-      condition: description.condition?.initial ?? null,
-      axes: this.latents.size > 1 ? this.latents.order.slice(0, 2) : null,
-      z: Float32Array.from(this.latents.centre),
-      source: engine.has("generate") ? "seed" : "centre",
-      name: "",
-    };
-    this.drawn = null;
-    this.ms = 0;
-    this.rowMs = 0; // what a picture costs, about
-    this.fails = (error) => this.dispatchEvent(new CustomEvent("problem", { detail: error }));
-    this.wanted = "draw"; // of the two, what was asked for last
-    this.asked = {
-      draw: latest(() => this.#draw().catch(this.fails)),
-      decode: latest(() => this.#decode().catch(this.fails)),
-    };
-  }
-
-  /** Show what the seed draws. */
-  draw() {
-    this.wanted = "draw";
-    this.asked.draw();
-  }
-
-  /** Return what `generate` makes of seeds, by the settings of the page. */
-  generate(seeds) {
-    const { temperatures, condition } = this.state;
-    return this.engine.run("generate", seeds.length, {
-      seed: seeds,
-      temperature: temperatures,
-      condition: [condition].flat(),
-    });
-  }
-
-  /** Return the means of rows of latents, and the time it took. */
-  async means(rows) {
-    const all = new Float32Array(rows.length * this.latents.size);
-    rows.forEach((row, i) => all.set(row, i * this.latents.size));
-    const { condition } = this.state;
-    const given = { [this.latents.name]: all, condition: [condition].flat() };
-    const decoded = await this.engine.run("decode", rows.length, given);
-    this.rowMs = decoded.ms / rows.length;
-    return decoded;
-  }
-
-  /** Show these latents. */
-  move(z, source = "edited", name = this.state.name) {
-    const sphere = this.latents.sphere ? this.latents.shape.at(-1) : 0;
-    this.state.z = sphere ? onSphere(z, sphere) : z;
-    this.state.source = source;
-    this.state.name = name;
-    this.wanted = "decode";
-    this.changed();
-    this.asked.decode();
-  }
-
-  /** Show what another seed draws. */
-  seed(seed) {
-    this.state.seed = seed;
-    this.draw();
-  }
-
-  /** Show what the state says, after a part of it changed that the model is given. */
-  refresh() {
-    this.changed("settings");
-    if (this.state.source === "seed") this.draw();
-    else this.asked.decode();
-  }
-
-  changed(kind = "latents") {
-    this.dispatchEvent(new Event(kind));
-  }
-
-  async #draw() {
-    const { seed } = this.state;
-    const drawn = await this.generate([seed]);
-    if (this.wanted !== "draw") return; // latents were moved meanwhile
-    this.drawn = { mean: drawn.mean[0], sample: drawn.sample[0] };
-    this.state.z = Float32Array.from(drawn[this.latents.name][0]);
-    this.state.source = "seed";
-    this.ms = drawn.ms;
-    this.rowMs ||= drawn.ms;
-    this.changed();
-    this.show();
-  }
-
-  async #decode() {
-    const { mean, ms } = await this.means([this.state.z]);
-    if (this.wanted !== "decode") return;
-    this.drawn = { mean: mean[0] };
-    this.ms = ms;
-    this.show();
-  }
-
-  /** Paint what was computed last. */
-  show() {
-    if (!this.drawn) return;
-    const { shown } = this.state;
-    paint($("picture"), this.drawn[shown] ?? this.drawn.mean, this.image);
-    this.changed("picture");
-  }
-}
 
 function describe(state) {
   const { seed, source, name, shown } = state;
@@ -155,12 +38,11 @@ function stage(explorer) {
     explorer.seed(BigInt(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000));
   });
   $("reset").addEventListener("click", () => {
-    state.temperatures.fill(1);
-    state.condition = description.condition?.initial ?? null;
-    state.shown = "mean";
+    const { seed, temperatures, condition, shown, z } = explorer.defaults();
+    Object.assign(state, { temperatures, condition, shown });
     explorer.changed("settings");
-    if (explorer.engine.has("generate")) explorer.seed(0n);
-    else explorer.move(Float32Array.from(explorer.latents.centre), "centre");
+    if (explorer.engine.has("generate")) explorer.seed(seed);
+    else explorer.place(z, "centre");
   });
   $("download").addEventListener("click", () => {
     const what = state.source === "seed" ? `seed-${state.seed}` : state.source;
@@ -200,8 +82,9 @@ function allow(engine, absent) {
     element.hidden = element.dataset.needs.split(" ").some((name) => !engine.has(name));
   }
   for (const element of document.querySelectorAll("[data-absent]")) {
-    element.hidden = engine.has(element.dataset.absent);
-    element.textContent = absent[element.dataset.absent] ?? "";
+    const reason = absent[element.dataset.absent] ?? "";
+    element.hidden = !reason;
+    element.textContent = reason;
   }
   if (!engine.has("encode") || !engine.has("decode")) $("take").querySelector("div").hidden = true;
 }
@@ -225,13 +108,14 @@ function follow(explorer) {
   };
   for (const kind of ["latents", "settings", "picture"]) explorer.addEventListener(kind, record);
   const apply = () => {
-    const { size } = explorer.latents;
-    const found = link.read(location.hash, { ...description, size });
-    Object.assign(state, found);
+    const { size, groups } = explorer.latents;
+    const found = link.read(location.hash, { ...description, size, groups });
+    // A link says all of a page: what it leaves out is as on a page that was just opened.
+    Object.assign(state, explorer.defaults(), found);
     explorer.changed("settings");
-    if (found.z && explorer.engine.has("decode")) explorer.move(found.z, found.source, "");
+    if (found.z && explorer.engine.has("decode")) explorer.place(found.z, found.source);
     else if (explorer.engine.has("generate")) explorer.seed(state.seed);
-    else explorer.move(state.z, "centre");
+    else explorer.place(state.z, "centre");
   };
   addEventListener("hashchange", () => location.hash !== written && apply());
   apply();
@@ -250,7 +134,7 @@ async function start() {
     $("loading-text").textContent = `Loading the runtime, ${mega(loaded)} MB`;
   });
   $("loading-text").textContent = "Loading the model";
-  const first = ["generate", "decode"].filter((name) => engine.has(name));
+  const first = ["generate", "decode", "move"].filter((name) => engine.has(name));
   await Promise.all(first.map((name) => engine.open(name)));
   const explorer = new Explorer(description, engine);
   explorer.addEventListener("problem", ({ detail }) => problem(detail));

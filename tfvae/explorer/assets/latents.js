@@ -1,14 +1,16 @@
 // A slider for each latent, the most active first.
 
 const FIRST = 16;
+const FIRST_OF_EACH = 8;
 const MORE = 64;
 
 const $ = (id) => document.getElementById(id);
 
 /** A latent's name: z and its place, as in z3 or z0,1,4. */
-export function nameOf({ name, shape }, index) {
+export function nameOf({ groups }, index) {
+  const { name, shape, start } = groups.findLast((group) => group.start <= index);
   const places = [];
-  let rest = index;
+  let rest = index - start;
   for (const size of [...shape].reverse()) {
     places.unshift(rest % size);
     rest = Math.floor(rest / size);
@@ -18,10 +20,34 @@ export function nameOf({ name, shape }, index) {
   return name === "z" ? { letter: "z", place: places.join(","), flat } : { letter: flat, place: "", flat };
 }
 
-/** Fill a list of latents to choose from. */
-export function choices(select, latents) {
-  for (const index of latents.order) select.add(new Option(nameOf(latents, index).flat, String(index)));
+/** The latents of one level, the most active first. */
+export function ordered(latents, { start, size }) {
+  return latents.order.slice(start, start + size);
 }
+
+/** The most active two of a level, the lowest that has two; null where none has. */
+export function firstAxes(latents) {
+  const group = latents.groups.find(({ size }) => size > 1);
+  return group ? ordered(latents, group).slice(0, 2) : null;
+}
+
+/** Fill a list of latents to choose from, of levels that have so many. */
+export function choices(select, latents, least = 1) {
+  const groups = latents.groups.filter(({ size }) => size >= least);
+  groups.forEach((group) => {
+    let list = select;
+    if (latents.groups.length > 1) {
+      list = document.createElement("optgroup");
+      list.label = title(group);
+      select.append(list);
+    }
+    for (const index of ordered(latents, group)) {
+      list.append(new Option(nameOf(latents, index).flat, String(index)));
+    }
+  });
+}
+
+const title = ({ name }) => `Level ${name.replace("z_", "")}`;
 
 /** What a slider's ends are: those of its latent, or further out where its value is. */
 export function ends(latents, index, value) {
@@ -31,13 +57,15 @@ export function ends(latents, index, value) {
 export function sliders(explorer) {
   const { state, latents } = explorer;
   const rows = new Map();
-  const list = $("sliders");
   const activity = latents.activity;
   const most = activity?.reduce((best, value) => Math.max(best, value), 1e-9);
   if (activity) {
     $("measure").textContent = `Most active first. Bars: ${latents.measure}.`;
   } else {
     $("measure").textContent = "In their own order: the export does not say how active each is.";
+  }
+  if (latents.groups.length > 1) {
+    $("measure").textContent += " Where a level is moved, those below follow.";
   }
 
   const set = (index, value) => {
@@ -59,7 +87,7 @@ export function sliders(explorer) {
     if (document.activeElement !== number) number.value = value.toFixed(2);
   };
 
-  const add = (index) => {
+  const add = (list, index) => {
     const name = nameOf(latents, index);
     const item = document.createElement("li");
     const label = document.createElement("label");
@@ -113,18 +141,32 @@ export function sliders(explorer) {
     follow(index);
   };
 
-  const grow = (count) => {
-    latents.order.slice(rows.size, rows.size + count).forEach(add);
-    const rest = latents.size - rows.size;
-    $("more").hidden = !rest;
-    $("more").textContent = rest > MORE ? `Show ${MORE} more of ${rest}` : `Show the other ${rest}`;
-  };
-  $("more").addEventListener("click", () => {
-    const before = rows.size;
-    grow(MORE);
-    list.children[before].querySelector("input").focus();
-  });
-  grow(FIRST);
+  for (const group of latents.groups) {
+    const list = document.createElement("ol");
+    const more = document.createElement("button");
+    more.type = "button";
+    const indices = ordered(latents, group);
+    const grow = (count) => {
+      indices.splice(0, count).forEach((index) => add(list, index));
+      const rest = indices.length;
+      more.hidden = !rest;
+      more.textContent = rest > MORE ? `Show ${MORE} more of ${rest}` : `Show the other ${rest}`;
+    };
+    more.addEventListener("click", () => {
+      const before = list.children.length;
+      grow(MORE);
+      list.children[before].querySelector("input").focus();
+    });
+    if (latents.groups.length > 1) {
+      const heading = document.createElement("h3");
+      heading.id = `sliders-${group.name}`;
+      heading.textContent = title(group);
+      list.setAttribute("aria-labelledby", heading.id);
+      $("sliders").append(heading);
+    }
+    $("sliders").append(list, more);
+    grow(latents.groups.length > 1 ? FIRST_OF_EACH : FIRST);
+  }
   explorer.addEventListener("latents", () => {
     for (const index of rows.keys()) follow(index);
   });

@@ -39,7 +39,7 @@ export function write(state) {
 }
 
 /** Read the state; what is missing or makes no sense is left out. */
-export function read(hash, { size, levels, condition }) {
+export function read(hash, { size, groups, levels, condition }) {
   const parts = new URLSearchParams(hash.replace(/^#/, ""));
   const state = {};
   const numbers = (name) => (parts.get(name) ?? "").split(",").map((text) => Number(text || NaN));
@@ -58,10 +58,11 @@ export function read(hash, { size, levels, condition }) {
     state.condition = Array.isArray(condition.initial) ? c : c[0];
   }
   const axes = numbers("axes");
-  const inside = axes.every((i) => Number.isInteger(i) && i >= 0 && i < size);
-  if (axes.length === 2 && inside && axes[0] !== axes[1]) {
-    state.axes = axes;
-  }
+  // Both of one level.
+  const inside = groups.some((group) =>
+    axes.every((i) => Number.isInteger(i) && i >= group.start && i < group.start + group.size),
+  );
+  if (axes.length === 2 && inside && axes[0] !== axes[1]) state.axes = axes;
   const z = parts.has("z") ? unpackLatents(parts.get("z"), size) : null;
   if (z) {
     state.z = z;

@@ -4,10 +4,11 @@
 const SEED_MIN = -(2n ** 63n);
 const SEED_MAX = 2n ** 63n - 1n;
 
-/** Read a seed, any int64; null if the text is none. */
+/** Read a seed, any int64, with whatever minus it was typeset; null if the text is none. */
 export function parseSeed(text) {
-  if (!/^\s*[+-]?\d{1,19}\s*$/.test(text)) return null;
-  const seed = BigInt(text.trim().replace(/^\+/, "").replace("\u2212", "-"));
+  const plain = text.trim().replace(/^[\u2212\u2013\ufe63\uff0d]/, "-");
+  if (!/^[+-]?\d{1,19}$/.test(plain)) return null;
+  const seed = BigInt(plain.replace(/^\+/, ""));
   return seed < SEED_MIN || seed > SEED_MAX ? null : seed;
 }
 

@@ -1,7 +1,7 @@
 // Two latents at once, on a map of what they decode to.
 
 import { latest, settled } from "./engine.js";
-import { choices, ends, nameOf } from "./latents.js";
+import { choices, ends, nameOf, ordered } from "./latents.js";
 import { paintGrid } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
@@ -11,19 +11,24 @@ const STEPS = 40;
 
 export function plane(explorer) {
   const { state, latents, image } = explorer;
-  if (latents.size < 2) {
+  if (!state.axes) {
     $("plane").hidden = true;
     return;
   }
   const pad = $("pad");
   const selects = [$("axis-x"), $("axis-y")];
   selects.forEach((select, axis) => {
-    choices(select, latents);
+    choices(select, latents, 2);
     select.addEventListener("change", () => {
       const chosen = Number(select.value);
+      const other = state.axes[1 - axis];
+      const level = latents.groups.find(({ start, size }) => chosen >= start && chosen < start + size);
       // The same latent twice is a swap.
-      if (chosen === state.axes[1 - axis]) state.axes.reverse();
+      if (chosen === other) state.axes.reverse();
       else state.axes[axis] = chosen;
+      // Of two levels one would follow the other, away from where the finger is.
+      const together = ordered(latents, level);
+      if (!together.includes(other)) state.axes[1 - axis] = together.find((index) => index !== chosen);
       explorer.changed();
     });
   });

@@ -5,8 +5,7 @@ import { fit, paint, read } from "./picture.js";
 const $ = (id) => document.getElementById(id);
 
 export function taking(explorer, problem) {
-  const { state, engine, latents, image } = explorer;
-  const moment = `mean${latents.name.replace(/^z/, "")}`;
+  const { state, engine, image } = explorer;
   let picture = null;
   let name = "";
 
@@ -18,7 +17,7 @@ export function taking(explorer, problem) {
     // Where the class may be left out, the model finds it out.
     if (record && record.default === null) given.condition = [state.condition].flat();
     const encoded = await engine.run("encode", 1, given);
-    explorer.move(Float32Array.from(encoded[moment][0]), "image", name);
+    explorer.place(explorer.joined(encoded, 0, (level) => level.replace("z", "mean")), "image", name);
   };
 
   const take = async (file) => {
