@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -336,6 +337,26 @@ def test_other_files_are_left_alone(painter: Path, modules: Path, tmp_path: Path
     tfvae.explorer.write(painter, tmp_path / "empty")
 
 
+def test_what_a_link_leads_to_is_replaced(painter: Path, modules: Path, tmp_path: Path) -> None:
+    """Links to what is served are common: `current` stays one, and nothing lies beside it."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "current").symlink_to(tmp_path / "store" / "page")
+    for _ in range(2):  # to where there is nothing yet, and to a page
+        assert tfvae.explorer.write(painter, site / "current") == site / "current"
+        assert (site / "current").is_symlink()
+        assert (site / "current" / "index.html").is_file()
+        assert [path.name for path in site.iterdir()] == ["current"]
+        assert [path.name for path in (tmp_path / "store").iterdir()] == ["page"]
+        (tmp_path / "store" / "page" / "stale.js").write_text("")
+    (site / "loop").symlink_to(site / "loop")
+    with pytest.raises(OSError, match="a link that leads to itself"):
+        tfvae.explorer.write(painter, site / "loop")
+    (site / "mine").symlink_to(tmp_path)
+    with pytest.raises(ExportError, match="which holds other files"):
+        tfvae.explorer.write(painter, site / "mine")
+
+
 def test_where_the_runtime_is_found(modules: Path, tmp_path: Path) -> None:
     dist = modules / runtime.PACKAGE / "dist"
     for place in (None, modules, modules.parent, modules / runtime.PACKAGE, dist):
@@ -353,6 +374,10 @@ def test_another_runtime_is_refused(modules: Path) -> None:
     (package / "package.json").write_text(json.dumps({"version": "1.2.3"}))
     with pytest.raises(ExportError, match=rf"{re.escape(runtime.VERSION)}. Received: 1.2.3"):
         runtime.find()
+    for text in ("{", "[]", "{}", "\udc80"):
+        (package / "package.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(ExportError, match=r"Received: a damaged package\.json in"):
+            runtime.find()
 
 
 def test_the_runtime_is_fetched_once(
@@ -375,6 +400,13 @@ def test_the_runtime_is_fetched_once(
         ["openssl", "base64", "-A"], input=said, capture_output=True, check=True
     ).stdout  # fmt: skip
     monkeypatch.setattr(runtime, "INTEGRITY", f"sha512-{encoded.decode()}")
+    for wrong, kind in ((modules, "a folder"), (tmp_path / "none.tgz", "not there")):
+        with pytest.raises(FileNotFoundError, match=f"Expected the package's file.*is {kind}"):
+            tfvae.explorer.fetch(wrong)
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(packed))
+        with pytest.raises(OSError, match=r"Cannot keep .*set XDG_CACHE_HOME"):
+            tfvae.explorer.fetch(packed)
     assert tfvae.explorer.fetch(packed) == runtime.cache()
     assert {path.name for path in runtime.cache().iterdir()} == set(runtime.FILES)
     assert set(runtime.find()) == set(runtime.FILES)
@@ -397,6 +429,28 @@ def test_what_npm_says_is_passed_on(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(OSError, match="404 Not Found"):
         tfvae.explorer.fetch()
+    # What it has started may go on for longer than it.
+    npm.write_text("#!/bin/sh\nsleep 3\n")
+    monkeypatch.setattr(runtime, "_PATIENCE", 0.1)
+    began = time.monotonic()
+    with pytest.raises(OSError, match=r"nothing in 0\.1 seconds, after which it was ended"):
+        tfvae.explorer.fetch()
+    assert time.monotonic() - began < 2.5
+    npm.write_text("#!/no/such/shell\n")
+    with pytest.raises(OSError, match="npm does not run: "):
+        tfvae.explorer.fetch()
+    assert not runtime.cache().exists()
+
+
+def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in (runtime.ENVIRONMENT, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(OSError, match=r"none for this user\. Set XDG_CACHE_HOME"):
+        runtime.find()
 
 
 @contextlib.contextmanager
@@ -445,6 +499,16 @@ def test_it_serves_the_page_and_nothing_else(painter: Path, modules: Path) -> No
         assert ask("/", "POST")[0].status == 501
         # A page of another site whose name was made to lead here learns nothing.
         assert ask("/", Host="evil.example")[0].status == 421
+        for host in ("[::1", "[no]", "]"):
+            assert ask("/", Host=host)[0].status == 400, host
+        assert ask("http://[/", Host="localhost")[0].status == 400
+        # Exports are pruned while their pages are open.
+        (painter / "onnx" / "decode.onnx").unlink()
+        tag = f'"{page.files["model/decode.onnx"].sha256}"'
+        for method, text in (("GET", b"404 Not Found\n"), ("HEAD", b"")):
+            response, body = ask("/model/decode.onnx", method, **{"If-None-Match": tag})
+            assert (response.status, body) == (404, text)
+        assert ask("/model/generate.onnx")[0].status == 200
 
 
 def test_a_port_in_use_is_named(painter: Path, modules: Path) -> None:

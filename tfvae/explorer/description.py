@@ -27,9 +27,9 @@ _ABSENT = {
     "likelihood has no portable sampler, or it was exported without.",
     "encode": "This export has no endpoint “encode”, so pictures cannot be taken in: the model has "
     "no encoder, or it was exported without.",
-    "move": "These are the latents of level 0, of which alone the picture is a function. The levels "
-    "above are drawn with each seed and cannot be moved: this export has no endpoint “move”; it "
-    "was exported without, or a prior of the model does not allow it.",
+    "move": "These are the latents of level 0, of which alone the picture is a function. The "
+    "levels above are drawn with each seed and cannot be moved: this export has no endpoint "
+    "“move”, or a prior of the model does not allow one.",
 }
 # Their draws have length one along the last axis, and nothing else was ever decoded.
 _SPHERES = frozenset({"HypersphericalUniform", "VonMisesFisher", "PowerSpherical"})

@@ -147,9 +147,9 @@ def write(
         OSError: if it cannot be written.
     """
     folder = Path(out)
-    _check_target(folder)
+    final = _target(folder)
+    _check_target(final)
     page = build(path, version, runtime=runtime, image_shape=image_shape)
-    final = folder.absolute()
     with staging(final.parent) as staged:
         for name, asset in page.files.items():
             target = staged / name
@@ -160,6 +160,16 @@ def write(
                 shutil.copyfile(asset.content, target)
         _swap(staged, final)
     return folder
+
+
+def _target(folder: Path) -> Path:
+    """Return where a folder lies: a link is kept, and what it leads to is replaced."""
+    try:
+        return folder.resolve()
+    except (OSError, RuntimeError) as error:
+        raise OSError(
+            f"Expected `out` to be a folder. Received: {folder}, a link that leads to itself."
+        ) from error
 
 
 def _swap(staged: Path, final: Path) -> None:
@@ -183,7 +193,7 @@ def _check_target(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise ExportError(f"Expected `out` to be a folder. Received: {folder}, which is a file.")
-    if folder.is_mount() or folder.resolve() == Path.cwd().resolve():
+    if folder.is_mount() or folder == Path.cwd().resolve():
         raise ExportError(
             f"Expected `out` to be a folder that can be replaced. Received: {folder}. Name one "
             "inside it."

@@ -31,18 +31,32 @@ FILES = {
 """The two files that a page needs, in the package's folder ``dist``, by their SHA-256."""
 
 ENVIRONMENT = "TFVAE_NODE_MODULES"
+# How long npm may take for 30 MB, s.
+_PATIENCE = 600
 _FETCH = "Fetch it once with `tfvae explore --fetch-runtime`"
 
 
 def cache() -> Path:
-    """Return where the runtime is kept for this user."""
+    """Return where the runtime is kept for this user.
+
+    Raises:
+        OSError: if this user has no home.
+    """
+    try:
+        return _cache_home() / "tfvae" / f"{PACKAGE}-{VERSION}"
+    except RuntimeError as error:
+        raise OSError(
+            f"Expected a home folder, where {PACKAGE} is kept. Received: none for this user. Set "
+            "XDG_CACHE_HOME to a folder, or HOME."
+        ) from error
+
+
+def _cache_home() -> Path:
     if sys.platform == "win32":
-        home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        home = Path.home() / "Library" / "Caches"
-    else:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "tfvae" / f"{PACKAGE}-{VERSION}"
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def find(place: str | os.PathLike[str] | None = None) -> dict[str, Path]:
@@ -103,14 +117,25 @@ def fetch(tarball: str | os.PathLike[str] | None = None) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         packed = _pack(Path(folder)) if tarball is None else Path(tarball)
         _check_integrity(packed)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".") as beside:
-            staged = Path(beside) / kept.name
-            _unpack(packed, staged)
-            if kept.exists():  # a damaged one
-                os.replace(kept, Path(beside) / "damaged")
-            os.replace(staged, kept)
+        try:
+            _keep(packed, kept)
+        except OSError as error:
+            raise OSError(
+                f"Cannot keep {PACKAGE} in {kept}: {error.strerror or error}. Make room or a way "
+                "there, or set XDG_CACHE_HOME to another folder."
+            ) from error
     return kept
+
+
+def _keep(packed: Path, kept: Path) -> None:
+    """Unpack the package into its place, whole or not at all."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".") as beside:
+        staged = Path(beside) / kept.name
+        _unpack(packed, staged)
+        if kept.exists() or kept.is_symlink():  # a damaged one
+            os.replace(kept, Path(beside) / "damaged")
+        os.replace(staged, kept)
 
 
 def _package(place: Path) -> Path:
@@ -121,13 +146,22 @@ def _package(place: Path) -> Path:
         inside = place / "dist"
     described = inside.parent / "package.json"
     if inside is not place and described.is_file():
-        found = json.loads(described.read_text(encoding="utf-8")).get("version")
+        found = _version(described)
         if found != VERSION:
             raise ExportError(
                 f"Expected {PACKAGE} {VERSION}. Received: {found} in {inside.parent}. {_FETCH}, or "
                 f"`npm install {PACKAGE}@{VERSION}` there."
             )
     return inside
+
+
+def _version(described: Path) -> str:
+    """Return the version that a ``package.json`` says, or what is wrong with it."""
+    try:
+        document = json.loads(described.read_text(encoding="utf-8"))
+        return str(document["version"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return "a damaged package.json"
 
 
 def _pack(folder: Path) -> Path:
@@ -140,20 +174,34 @@ def _pack(folder: Path) -> Path:
             "`tfvae explore --fetch-runtime --runtime FILE.tgz`."
         )
     command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", "--silent"]
-    result = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=600
-    )
+    # Not a pipe: who waits for its end waits for all that npm has started, too.
+    with (folder / "said.txt").open("w+", encoding="utf-8", errors="replace") as log:
+        try:
+            status = subprocess.run(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=log, check=False, timeout=_PATIENCE,
+            ).returncode  # fmt: skip
+            log.seek(0)
+            said = log.read().strip().splitlines() or ["it said nothing"]
+        except subprocess.TimeoutExpired:
+            status, said = 1, [f"nothing in {_PATIENCE} seconds, after which it was ended."]
+        except OSError as error:  # a file of that name that does not run
+            status, said = 1, [f"{npm} does not run: {error.strerror}."]
     packed = sorted(folder.glob("*.tgz"))
-    if result.returncode or not packed:
-        said = result.stderr.strip().splitlines() or ["it said nothing"]
+    if status or not packed:
         raise OSError(
             f"Expected npm to fetch {PACKAGE} {VERSION}. Received: {said[-1]} "
-            f"`npm config get registry` says where it looks."
+            "`npm config get registry` says where it looks."
         )
     return packed[0]
 
 
 def _check_integrity(packed: Path) -> None:
+    if not packed.is_file():
+        raise FileNotFoundError(
+            f"Expected the package's file, as `npm pack {PACKAGE}@{VERSION}` makes it. Received: "
+            f"{packed}, which is {'a folder' if packed.is_dir() else 'not there'}."
+        )
     algorithm, _, wanted = INTEGRITY.partition("-")
     with packed.open("rb") as file:
         found = base64.b64encode(hashlib.file_digest(file, algorithm).digest()).decode("ascii")

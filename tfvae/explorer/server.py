@@ -13,7 +13,7 @@ import shutil
 import socket
 import socketserver
 import urllib.parse
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from .page import POLICY, Asset, Page
@@ -137,28 +137,37 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Keep the terminal quiet: the page shows its own errors."""
 
     def _answer(self, *, body: bool) -> None:
-        name = urllib.parse.urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
+        try:
+            name = urllib.parse.urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
+            path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).removeprefix("/")
+        except ValueError:  # such as a bracket that is not closed
+            self._refuse(http.HTTPStatus.BAD_REQUEST)
+            return
         if not self.server.answers_to(name):
             self._refuse(http.HTTPStatus.MISDIRECTED_REQUEST)
             return
-        path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).removeprefix("/")
         path = path or "index.html"
         asset = self.server.page.files.get(path)
-        if asset is None:
+        # The files are those of the export, which may have been pruned since.
+        file = None if asset is None else _opened(asset)
+        if asset is None or file is None:
             self._refuse(http.HTTPStatus.NOT_FOUND)
             return
-        tag = f'"{asset.sha256}"'
+        # A browser that goes away in the middle has had enough.
+        with contextlib.suppress(ConnectionError), file:
+            self._send(file, path, f'"{asset.sha256}"', body=body)
+
+    def _send(self, file: BinaryIO, path: str, tag: str, *, body: bool) -> None:
         if self.headers.get("If-None-Match") == tag:
             self._head(http.HTTPStatus.NOT_MODIFIED, {"ETag": tag})
             return
-        # A browser that goes away in the middle has had enough.
-        with contextlib.suppress(ConnectionError), _opened(asset) as file:
-            length = asset.size
-            kind = _TYPES.get(PurePosixPath(path).suffix, "application/octet-stream")
-            headers = {"Content-Type": kind, "Content-Length": str(length), "ETag": tag}
-            self._head(http.HTTPStatus.OK, headers)
-            if body:
-                shutil.copyfileobj(file, self.wfile)
+        length = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        kind = _TYPES.get(PurePosixPath(path).suffix, "application/octet-stream")
+        headers = {"Content-Type": kind, "Content-Length": str(length), "ETag": tag}
+        self._head(http.HTTPStatus.OK, headers)
+        if body:
+            shutil.copyfileobj(file, self.wfile)
 
     def _refuse(self, status: http.HTTPStatus) -> None:
         text = f"{status.value} {status.phrase}\n".encode()
@@ -181,9 +190,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def _opened(asset: Asset) -> BinaryIO:
-    content = asset.content
-    return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+def _opened(asset: Asset) -> BinaryIO | None:
+    """Return an asset to read from, or None where its file is gone or not ours to read."""
+    if isinstance(asset.content, bytes):
+        return io.BytesIO(asset.content)
+    try:
+        return asset.content.open("rb")
+    except OSError:
+        return None
 
 
 def _is_loopback(host: str) -> bool:
