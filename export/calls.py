@@ -50,9 +50,14 @@ class Calls:
             ``moved_0``, ``moved_1`` ..., each [B, *latent], where below a moved level each stays
             where it was within its prior; and ``mean`` [B, *data].
         """
+        if not isinstance(shift, Mapping):
+            raise TypeError(
+                "Expected `shift` to say by level how far it is moved, as in {1: shift_of_z_1}. "
+                f"Received: a {type(shift).__name__}."
+            )
         levels = {f"z_{level}": each for level, each in enumerate(z)}
         moved = {f"shift_{level}": each for level, each in shift.items()}
-        return self.run("move", levels | self._repeated("move", z[0], **moved))
+        return self.run("move", levels | self._repeated("move", levels.get("z_0", ()), **moved))
 
     def generate(
         self,

@@ -539,6 +539,8 @@ def test_what_follows_keeps_its_noise() -> None:
     top = vae.moved(z, [*still[:2], np.tile(shift, (5, 1))])
     for found, expected in zip(top, (level_0, level_1, z[2] + shift), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
+    with pytest.raises(ValueError, match=r"`shift` to hold one for each of the 3 levels.*: 1"):
+        vae.moved(z, [shift])
     # Of the level in the middle, what is above stays.
     middle = vae.moved(z, [still[0], np.tile(shift, (5, 1)), still[2]])
     np.testing.assert_array_equal(middle[2], z[2])
@@ -582,6 +584,10 @@ def test_an_export_takes_a_temperature_for_each_level(
     np.testing.assert_allclose(moved["moved_0"], expected[0], rtol=1e-5, atol=1e-6)
     mean = loaded.decode(moved["moved_0"])["mean"]
     np.testing.assert_allclose(moved["mean"], mean, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="Expected the inputs z_0, z_1, shift_0, shift_1"):
+        loaded.move([], {})
+    with pytest.raises(TypeError, match=r"by level how far.*Received: a list"):
+        loaded.move(z, [0.5])  # type: ignore[arg-type]
 
 
 @by_default_one

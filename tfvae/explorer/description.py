@@ -14,7 +14,7 @@ from tfvae.export.manifest import VOCABULARY, EndpointRecord, Tensor
 from .latents import Latents, study
 
 FORMAT = "tfvae-explorer"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILENAME = "explorer.json"
 
 ENDPOINTS = ("decode", "generate", "encode", "move")

@@ -154,7 +154,16 @@ class Chain(Generative):
 
         Returns:
             The levels after it, level 0's first.
+
+        Raises:
+            ValueError: if latents or shifts are not as many as there are levels.
         """
+        for name, given in (("z", z), ("shift", shift)):
+            if len(given) != self.levels:
+                raise ValueError(
+                    f"Expected `{name}` to hold one for each of the {self.levels} levels. "
+                    f"Received: {len(given)}."
+                )
         top = self.levels - 1
         out: list[Any] = [None] * self.levels
         out[top] = z[top] + shift[top]
