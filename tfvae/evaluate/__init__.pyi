@@ -6,6 +6,8 @@ from .annealing import AIS as AIS
 from .annealing import annealed as annealed
 from .batches import Estimate as Estimate
 from .batches import UndefinedError as UndefinedError
+from .bidirectional import Sandwich as Sandwich
+from .bidirectional import sandwich as sandwich
 from .bound import Evaluation as Evaluation
 from .bound import PerExample as PerExample
 from .bound import evaluate as evaluate

@@ -113,7 +113,7 @@ def annealed(
     data = read(vae, x, condition, "annealed", batch_size=batch_size)
     size = min(batch_size, len(data))
     path = tf.constant(schedule(temperatures))
-    run = _compiled(vae, space, chains, leapfrog)
+    run = compiled(vae, space, chains, leapfrog)
     unknown = tf.ones([temperatures, size])
     parts, done = [], 0
     for rows in data.parts(size):
@@ -162,7 +162,7 @@ _RUNS: weakref.WeakKeyDictionary[VAE, dict[tuple[int, int], Callable[..., Any]]]
 )
 
 
-def _compiled(vae: VAE, space: Space, chains: int, leapfrog: int) -> Callable[..., Any]:
+def compiled(vae: VAE, space: Space, chains: int, leapfrog: int) -> Callable[..., Any]:
     """Return what runs all temperatures of a batch, traced once for each model and size."""
     runs = _RUNS.setdefault(vae, {})
     if (chains, leapfrog) not in runs:
@@ -193,15 +193,20 @@ class _Run:
         path: tf.Tensor,
         steps: tf.Tensor,
         adapt: tf.Tensor,
+        start: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return log weights [C, B], acceptance [B], and the step sizes that were used [T, B].
 
         Those given are used as they are; where they are to adapt, they follow from the shares of
-        this run's proposals that are accepted.
+        this run's proposals that are accepted. Chains begin at draws of the prior, or all at
+        one point for each example, [1, B, D].
         """
         trace: Trace = self.vae.trace(seen, 1, 0, condition=condition, mask=mask)
         batch, space = seen.shape[0], self.space
-        points = space.start(random.fold(seed, 0), self.chains, batch, condition)
+        if start is None:
+            points = space.start(random.fold(seed, 0), self.chains, batch, condition)
+        else:
+            points = tf.tile(start, [self.chains, 1, 1])
         points = tf.cast(points, self.vae.likelihood.compute_dtype)
         dtype, size = points.dtype, sum(space.sizes)
 

@@ -93,7 +93,7 @@ def calibration(
     check_count("batch_size", batch_size)
     check_samples(draws, argument="draws")
     _check(vae)
-    given = _conditions(vae, condition, datasets)
+    given = conditions_of(vae, condition, datasets)
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, 2], np.uint64)))
     ranks: list[list[Array]] = []
     for start in range(0, datasets, batch_size):
@@ -160,7 +160,7 @@ def _check(vae: VAE) -> None:
             )
 
 
-def _conditions(vae: VAE, condition: Any, datasets: int) -> Array | None:
+def conditions_of(vae: VAE, condition: Any, datasets: int) -> Array | None:
     """Return a condition for each data set, or None."""
     if not vae.conditional:
         return None
