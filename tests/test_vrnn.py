@@ -150,6 +150,20 @@ def test_trains_and_is_saved(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["deep_markov_model", "vrnn"])
+@pytest.mark.parametrize("lengths", [None, np.array([4, 2, 1])])
+def test_paths_are_put_under_every_sequence(name: str, lengths: Any, float64: None) -> None:
+    vae = getattr(zoo, name)((4, 3), 2, hidden=(4,), units=4, likelihood="Normal")
+    trace = vae.trace(walks(3, (4, 3)), mask=lengths)
+    paths = np.random.default_rng(1).normal(size=(5, 1, 4, 2))
+    once, repeated = (
+        trace.given((tf.constant(each),)) for each in (paths, np.repeat(paths, 3, axis=1))
+    )
+    for term in ("log_posterior", "log_likelihood", "log_weight"):
+        np.testing.assert_allclose(getattr(once, term), getattr(repeated, term), **EXACT)
+    np.testing.assert_allclose(once.kl, repeated.kl, **EXACT)
+
+
 def test_rows_are_functions_of_their_seeds(model: VRNN) -> None:
     whole = model.generate(3, seed=3, length=[4, 1, 2])
     alone = model.generate(seeds=[5])

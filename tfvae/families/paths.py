@@ -118,6 +118,15 @@ def as_rows(sequences: tf.Tensor) -> tuple[tf.Tensor, Leading]:
     return tf.reshape(sequences, [-1, *sequences.shape[-2:]]), leading
 
 
+def under_every(z: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+    """Repeat paths [..., 1, T, d], if they are, for each of the features [B, T, k]."""
+    batch = features.shape[-3]
+    if z.shape.rank < 3 or z.shape[-3] != 1 or batch == 1:
+        return z
+    count = tf.shape(features)[-3] if batch is None else batch
+    return tf.broadcast_to(z, [*tf.unstack(tf.shape(z)[:-3]), count, *z.shape[-2:]])
+
+
 def as_before(rows: tf.Tensor, leading: Leading) -> tf.Tensor:
     """Give rows [R, T, n] the leading shape [...] of what they were made of."""
     return tf.reshape(rows, [*leading, *rows.shape[1:]])

@@ -7,7 +7,15 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from tfvae.families.paths import Chain, Leading, as_before, as_rows, check_emits, check_step_layer
+from tfvae.families.paths import (
+    Chain,
+    Leading,
+    as_before,
+    as_rows,
+    check_emits,
+    check_step_layer,
+    under_every,
+)
 from tfvae.families.repeated import check_steps, over_steps, take_after
 from tfvae.families.scan import scan
 from tfvae.layers.base import DistributionLayer
@@ -125,7 +133,7 @@ class Structured(Combined):
 
     def following(self, z: tf.Tensor, params: tf.Tensor) -> tf.Tensor:
         """Return the parameters of each step of paths z [..., T, d], given the step before."""
-        rows, leading = as_rows(tf.convert_to_tensor(z))
+        rows, leading = as_rows(under_every(tf.convert_to_tensor(z), params))
         features = self.features(params, leading)
         start = tf.broadcast_to(self._start, [tf.shape(rows)[0], 1, *self.layer.event_shape])
         before = tf.concat([start, rows[:, :-1]], axis=1)

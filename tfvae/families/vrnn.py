@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfvae import conditions, random
 from tfvae.families.memory import Memory
 from tfvae.families.passes import Paths, cut
-from tfvae.families.paths import Chain, as_before, as_rows
+from tfvae.families.paths import Chain, as_before, as_rows, under_every
 from tfvae.families.repeated import Repeated, over_steps
 from tfvae.families.scan import scan
 from tfvae.families.sequential import Draws, SequentialVAE
@@ -84,8 +84,9 @@ class VRNN(SequentialVAE):
             for known, states in found:
                 if known is z:
                     return states
-            _, leading = as_rows(z)
-            states = self.prior.states(z, self.posterior.features(params, leading))
+            paths = under_every(z, params)
+            _, leading = as_rows(paths)
+            states = self.prior.states(paths, self.posterior.features(params, leading))
             found.append((z, states))
             return states
 
@@ -115,7 +116,7 @@ class VRNN(SequentialVAE):
             )
 
         def emit(z: tf.Tensor, training: bool) -> tf.Tensor:
-            rows, leading = as_rows(z)
+            rows, leading = as_rows(under_every(z, params))
             states, _ = as_rows(before(z))
             return as_before(conditions.run(self.decoder, rows, states, training), leading)
 
