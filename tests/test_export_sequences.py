@@ -95,9 +95,8 @@ def test_a_browser_runs_loops(tmp_path: Path) -> None:
 def test_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "strangers", strangers_here)
     vae = model(cell="lstm")
-    # All but `encode`, whose graph is looked at above.
-    names = ["decode", "generate", "reconstruct", "score", "forecast", "impute"]
-    path = tfvae.export.export(vae, tmp_path / "m", samples=3, endpoints=names)
+    names = ["decode", "generate", "encode", "reconstruct", "score", "forecast", "impute"]
+    path = tfvae.export.export(vae, tmp_path / "m", samples=3)
     manifest = Manifest.read(path)
     assert all(check.ok for check in manifest.verification)
     assert [record.name for record in manifest.endpoints] == names
@@ -114,6 +113,9 @@ def test_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             filled["mean"], imputed.mean[0], rtol=0, atol=comparisons.TOLERANCE
         )
         np.testing.assert_array_equal(filled["sample"][steps], x[steps])
+    encoded = exported.encode(x, length=[T, 2])
+    for found, moment in zip(encoded.values(), vae.moments(x, np.array([T, 2])), strict=True):
+        np.testing.assert_allclose(found, moment, rtol=0, atol=comparisons.TOLERANCE)
     one = exported.impute(x, [2, 1], seeds=[5, 6])["mean"]
     np.testing.assert_array_equal(one[0, :2], x[0, :2])
     with pytest.raises(ValueError, match=r"`observed` of shape \[B, 3, 3\]"):

@@ -19,6 +19,7 @@ import tfvae
 from tfvae import layers, networks, objectives, priors, random, zoo
 from tfvae.export import ExportError, verification
 from tfvae.export.endpoints import endpoints
+from tfvae.export.manifest import Manifest
 from tfvae.export.subject import Subject
 from tfvae.families.levels import product_of_normals
 from tfvae.generation import base_noise
@@ -566,7 +567,12 @@ def test_an_export_takes_a_temperature_for_each_level(
     monkeypatch.setattr(verification, "strangers", strangers_here)
     vae = zoo.hierarchical_vae((4, 3), (3, 2), inference="bottom_up", hidden=(8,), between=(4,))
     vae.step.assign(1)
-    loaded = tfvae.export.load(vae.export(tmp_path / "chain", samples=4))
+    path = vae.export(tmp_path / "chain", samples=4)
+    manifest = Manifest.read(path)
+    names = ["decode", "move", "generate", "encode", "reconstruct", "score"]
+    assert [record.name for record in manifest.endpoints] == names
+    assert all(check.ok for check in manifest.verification)
+    loaded = tfvae.export.load(path)
     for temperature in (0.5, (1.0, 0.5), [[1.0, 0.5], [1.0, 0.5]]):
         drawn = loaded.generate([5, 6], temperature=temperature)
         levels = np.broadcast_to(temperature, (2, 2))[0]

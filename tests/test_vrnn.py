@@ -203,12 +203,15 @@ def memory(**parts: Any) -> Memory:
 @pytest.mark.slow
 def test_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "strangers", strangers_here)
-    vae = small(likelihood="Bernoulli", cell="lstm")
+    vae = small((3, 2), likelihood="Bernoulli", cell="lstm")
     vae.step.assign(1)
-    path = tfvae.export.export(vae, tmp_path / "m", samples=3, endpoints=["forecast"])
-    assert all(check.ok for check in Manifest.read(path).verification)
+    path = tfvae.export.export(vae, tmp_path / "m", samples=2)
+    manifest = Manifest.read(path)
+    names = ["generate", "encode", "reconstruct", "score", "forecast"]
+    assert [record.name for record in manifest.endpoints] == names
+    assert all(check.ok for check in manifest.verification)
     exported = tfvae.export.load(path)
     x = np.asarray(vae.generate(2, seed=9).sample)
-    ours = vae.forecast(x, 4, seeds=[5, 6], observed=np.array([4, 2]))
-    theirs = exported.forecast(x, seeds=[5, 6], length=[4, 2])
+    ours = vae.forecast(x, 3, seeds=[5, 6], observed=np.array([3, 2]))
+    theirs = exported.forecast(x, seeds=[5, 6], length=[3, 2])
     np.testing.assert_allclose(theirs["mean"], ours.mean[0], atol=comparisons.TOLERANCE)
