@@ -16,7 +16,7 @@ import tfvae
 # list.
 FLOORS = [
     ["extras", "markup", "metrics", "shapes", "state_space", "text"],
-    ["description", "drawing", "random", "sequences", "sources"],
+    ["description", "drawing", "initialisers", "random", "sequences", "sources"],
     ["examples", "images", "layers", "plots", "probe_fits"],
     ["records", "priors", "trace", "networks", "adapters"],
     ["data", "objectives"],

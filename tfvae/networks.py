@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import keras
 import numpy as np
 
+from tfvae.initialisers import Initialisers, Role
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -31,7 +33,6 @@ Condition: TypeAlias = "int | tuple[int, ...] | None"
 # A kernel that is a multiple of the stride touches every pixel equally often; 3 over 2 does not,
 # and transposed convolutions then leave a checkerboard.
 _KERNEL, _STRIDE = 4, 2
-_ENCODER, _DECODER = 0, 1
 _RECTIFIERS = frozenset(
     {"relu", "relu6", "leaky_relu", "elu", "celu", "gelu", "silu", "swish", "mish", "squareplus"}
     | {"softplus", "sparse_plus"}
@@ -75,7 +76,7 @@ def mlp_encoder(
         (None, 40)
     """
     data_shape = _shape("data_shape", data_shape)
-    init = _Initialisers(seed, _ENCODER, activation)
+    init = _Initialisers(seed, Role.ENCODER, activation)
     return _mlp("x", data_shape, params_shape, condition, hidden=hidden, init=init, name=name)
 
 
@@ -115,7 +116,7 @@ def mlp_decoder(
         (None, 28, 28)
     """
     latent_shape = _shape("latent_shape", latent_shape)
-    init = _Initialisers(seed, _DECODER, activation)
+    init = _Initialisers(seed, Role.DECODER, activation)
     return _mlp("z", latent_shape, params_shape, condition, hidden=hidden, init=init, name=name)
 
 
@@ -162,7 +163,7 @@ def conv_encoder(
     ladder, channels = _image("data_shape", data_shape, filters, "mlp_encoder")
     params_shape = _shape("params_shape", params_shape)
     _sizes("dense", (dense,), least=0)
-    init = _Initialisers(seed, _ENCODER, activation)
+    init = _Initialisers(seed, Role.ENCODER, activation)
     inputs = keras.Input(tuple(data_shape), dtype=end_dtype(), name="x")
     h = inputs
     if len(data_shape) == 2:
@@ -261,7 +262,7 @@ def conv_decoder(
             "which emits any shape."
         )
     _sizes("dense", (dense,), least=0)
-    init = _Initialisers(seed, _DECODER, activation)
+    init = _Initialisers(seed, Role.DECODER, activation)
     inputs = keras.Input(latent_shape, dtype=end_dtype(), name="z")
     *ladder_up, smallest = ladder
     given: list[Any] = []
@@ -379,33 +380,24 @@ def end_dtype() -> str:
     return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
 
 
-class _Initialisers:
-    """Hands out one seeded kernel initialiser per layer, in order of position."""
+class _Initialisers(Initialisers):
+    """Those of networks with one activation."""
 
-    def __init__(self, seed: int, role: int, activation: str) -> None:
-        (self.seed,) = _sizes("seed", (seed,), least=0)
-        self.role = role
+    def __init__(self, seed: int, role: Role, activation: str) -> None:
+        super().__init__(seed, role)
         self.activation = _known_activation(activation)
         self.gain = 2.0 if self.activation in _RECTIFIERS else 1.0
-        self.position = 0
 
     def hidden(self) -> Any:
-        return self._next(self.gain, "fan_in")
+        return self.kernel(self.gain)
 
     def linear(self) -> Any:
-        return self._next(1.0, "fan_in")
+        return self.kernel()
 
     def transposed(self, *, linear: bool) -> Any:
         # Keras counts a transposed kernel's input channels as its fan *out*, over all of its
         # pixels; only one in stride² of those meets a given output pixel.
-        return self._next((1.0 if linear else self.gain) * _STRIDE**2, "fan_out")
-
-    def _next(self, scale: float, mode: str) -> Any:
-        words = np.random.SeedSequence((self.seed, self.role, self.position)).generate_state(1)
-        self.position += 1
-        return keras.initializers.VarianceScaling(
-            scale, mode, "truncated_normal", seed=int(words[0]) >> 1
-        )
+        return self.kernel((1.0 if linear else self.gain) * _STRIDE**2, "fan_out")
 
 
 def _known_activation(activation: str) -> str:
@@ -469,7 +461,7 @@ def _sizes(argument: str, sizes: Iterable[int], least: int = 1) -> tuple[int, ..
     if values is None or any(
         isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least for v in values
     ):
-        single = values is not None and argument in ("condition", "dense", "seed")
+        single = values is not None and argument in ("condition", "dense")
         kind = "an integer" if single else "a tuple of integers"
         shown = values[0] if single and values else sizes
         raise ValueError(

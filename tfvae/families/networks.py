@@ -6,9 +6,9 @@ import math
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
 from tfvae.families.recurrence import Gate, Observed, Recurrent
+from tfvae.initialisers import Initialisers, Role
 from tfvae.networks import end_dtype
 from tfvae.objectives import check_choice
 
@@ -16,24 +16,11 @@ Direction = Literal["both", "backward", "forward"]
 CELLS = {"gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell}
 
 
-class _Seeds:
-    """Initial weights that are functions of a seed and of a layer's position."""
-
-    def __init__(self, seed: int, role: int) -> None:
-        self._words = iter(np.random.SeedSequence((seed, role)).generate_state(64) >> 1)
-
-    def kernel(self, gain: float = 1.0) -> Any:
-        """Keep the variance of what flows through; of rectified units with a gain of 2."""
-        return keras.initializers.VarianceScaling(
-            gain, "fan_in", "truncated_normal", seed=int(next(self._words))
-        )
-
-    def orthogonal(self) -> Any:
-        """Keep the length of a recurrent state."""
-        return keras.initializers.Orthogonal(seed=int(next(self._words)))
+def _seeds(seed: int, role: Role) -> Initialisers:
+    return Initialisers(seed, role, consecutive=True)
 
 
-def _dense(h: Any, units: tuple[int, ...], activation: str, seeds: _Seeds, name: str) -> Any:
+def _dense(h: Any, units: tuple[int, ...], activation: str, seeds: Initialisers, name: str) -> Any:
     gain = 2.0 if activation in ("relu", "elu", "gelu", "silu", "swish") else 1.0
     for i, width in enumerate(units, 1):
         h = keras.layers.Dense(
@@ -42,7 +29,7 @@ def _dense(h: Any, units: tuple[int, ...], activation: str, seeds: _Seeds, name:
     return h
 
 
-def _linear(h: Any, units: int, seeds: _Seeds, name: str, gain: float = 1.0) -> Any:
+def _linear(h: Any, units: int, seeds: Initialisers, name: str, gain: float = 1.0) -> Any:
     return keras.layers.Dense(
         units, kernel_initializer=seeds.kernel(gain), dtype=end_dtype(), name=name
     )(h)
@@ -90,7 +77,7 @@ def inference_network(
     check_choice("direction", direction, ("both", "backward", "forward"))
     check_choice("cell", cell, tuple(CELLS))
     check_data_shape(data_shape)
-    seeds = _Seeds(seed, 10)
+    seeds = _seeds(seed, Role.SEQUENCE_ENCODER)
     steps, size = data_shape[0], math.prod(data_shape[1:])
     inputs = [keras.Input(data_shape, dtype=end_dtype(), name=each) for each in ("x", "observed")]
     flat = [
@@ -143,7 +130,7 @@ def combiner(
     References:
         Krishnan, Shalit and Sontag (2017), arXiv:1609.09869.
     """
-    seeds = _Seeds(seed, 11)
+    seeds = _seeds(seed, Role.COMBINER)
     before = keras.Input((latent_dim,), dtype=end_dtype(), name="before")
     given = keras.Input((features,), dtype=end_dtype(), name="features")
     h = _dense(given, (units,), "tanh", seeds, "given")
@@ -180,7 +167,7 @@ def gated_transition(
     References:
         Krishnan, Shalit and Sontag (2017), arXiv:1609.09869, equation 11.
     """
-    seeds = _Seeds(seed, 12)
+    seeds = _seeds(seed, Role.TRANSITION)
     z = keras.Input((latent_dim,), dtype=end_dtype(), name="before")
     gate = _linear(_dense(z, hidden, activation, seeds, "gate"), latent_dim, seeds, "gate")
     gate = keras.layers.Activation("sigmoid", dtype=end_dtype(), name="gate_sigmoid")(gate)
@@ -224,7 +211,7 @@ def emission_network(
         seed: of the initial weights.
         name: the model's name.
     """
-    seeds = _Seeds(seed, 13)
+    seeds = _seeds(seed, Role.EMISSION)
     z = keras.Input((None, latent_dim), dtype=end_dtype(), name="z")
     inputs = [z]
     if state is not None:
@@ -257,7 +244,7 @@ def step_encoder(
         name: the model's name.
     """
     check_data_shape(data_shape)
-    seeds, step = _Seeds(seed, 10), data_shape[1:]
+    seeds, step = _seeds(seed, Role.SEQUENCE_ENCODER), data_shape[1:]
     inputs = [
         keras.Input((None, *step), dtype=end_dtype(), name=each) for each in ("x", "observed")
     ]
@@ -290,7 +277,7 @@ def reader(
         seed: of the initial weights.
         name: the model's name.
     """
-    seeds = _Seeds(seed, 14)
+    seeds = _seeds(seed, Role.READER)
     inputs = [
         keras.Input((size,), dtype=end_dtype(), name=each)
         for size, each in ((features, "features"), (latent_dim, "z"))
@@ -309,7 +296,7 @@ def cell_of(kind: Literal["gru", "lstm"], units: int, seed: int = 0) -> Any:
         seed: of the initial weights.
     """
     check_choice("cell", kind, tuple(CELLS))
-    seeds = _Seeds(seed, 15)
+    seeds = _seeds(seed, Role.CELL)
     return CELLS[kind](
         units, kernel_initializer=seeds.kernel(), recurrent_initializer=seeds.orthogonal()
     )

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from tfvae.initialisers import Initialisers, Role
 from tfvae.networks import end_dtype
-from tfvae.objectives.base import check_choice, check_number, check_samples
+from tfvae.objectives.base import check_choice, check_samples
 from tfvae.text import EOS
 
 Cell = Literal["gru", "lstm"]
@@ -23,7 +23,6 @@ UNROLLED = 16
 train, and far less time to convert."""
 
 _LAYERS = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
-_ENCODER, _DECODER = 2, 3
 
 
 def recurrent_encoder(
@@ -65,15 +64,15 @@ def recurrent_encoder(
         length=length, vocabulary=vocabulary, units=units, embedding=embedding, depth=depth
     )
     check_choice("cell", cell, tuple(_LAYERS))
-    seeds = _Seeds(seed, _ENCODER)
+    seeds = Initialisers(seed, Role.SENTENCE_ENCODER)
     inputs = keras.Input((length,), dtype="int32", name="x")
     h = keras.layers.Embedding(
         vocabulary, embedding, mask_zero=True, name="embedding",
-        embeddings_initializer=keras.initializers.RandomNormal(embedding**-0.5, seed=next(seeds)),
+        embeddings_initializer=seeds.normal(embedding**-0.5),
     )(inputs)  # fmt: skip
     for i in range(1, depth + 1):
         h = _recurrent(cell, units, length, seeds, f"{cell}_{i}", sequences=i < depth)(h)
-    kernel = keras.initializers.GlorotUniform(next(seeds))
+    kernel = seeds.glorot()
     wide = end_dtype()
     h = keras.layers.Dense(
         math.prod(params_shape), kernel_initializer=kernel, dtype=wide, name="params"
@@ -134,17 +133,15 @@ class RecurrentDecoder(keras.Model):
         _check_sizes(**self.settings)
         check_choice("cell", cell, tuple(_LAYERS))
         self.settings |= {"cell": cell, "seed": seed}
-        seeds, dtype = _Seeds(seed, _DECODER), self.dtype_policy
+        seeds, dtype = Initialisers(seed, Role.SENTENCE_DECODER), self.dtype_policy
         self.embedding = keras.layers.Embedding(
             vocabulary, embedding, name="embedding", dtype=dtype,
-            embeddings_initializer=keras.initializers.RandomNormal(
-                embedding**-0.5, seed=next(seeds)
-            ),
+            embeddings_initializer=seeds.normal(embedding**-0.5),
         )  # fmt: skip
         count = depth * (2 if cell == "lstm" else 1)
         self.start = keras.layers.Dense(
             count * units, activation="tanh", name="start", dtype=dtype,
-            kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+            kernel_initializer=seeds.glorot(),
         )  # fmt: skip
         self.recurrent = [
             _recurrent(cell, units, length, seeds, f"{cell}_{i}", sequences=True, dtype=dtype)
@@ -152,7 +149,7 @@ class RecurrentDecoder(keras.Model):
         ]
         self.params = keras.layers.Dense(
             vocabulary - EOS, name="params", dtype=end_dtype(),
-            kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+            kernel_initializer=seeds.glorot(),
         )  # fmt: skip
         # All at once, for a compiled loop cannot create variables.
         self.embedding.build((None, length))
@@ -220,7 +217,7 @@ def _recurrent(
     cell: str,
     units: int,
     length: int,
-    seeds: _Seeds,
+    seeds: Initialisers,
     name: str,
     *,
     sequences: bool,
@@ -230,24 +227,11 @@ def _recurrent(
         units,
         return_sequences=sequences,
         unroll=length <= UNROLLED,
-        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
-        recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+        kernel_initializer=seeds.glorot(),
+        recurrent_initializer=seeds.orthogonal(),
         name=name,
         dtype=dtype,
     )
-
-
-class _Seeds:
-    """Hands out a seed for each kernel, in order."""
-
-    def __init__(self, seed: int, role: int) -> None:
-        check_number("seed", seed, 0)
-        self.seed, self.role, self.position = seed, role, 0
-
-    def __next__(self) -> int:
-        words = np.random.SeedSequence((self.seed, self.role, self.position)).generate_state(1)
-        self.position += 1
-        return int(words[0]) >> 1
 
 
 def _check_sizes(**sizes: int) -> None:
