@@ -12,6 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 
+_RECTIFIERS = frozenset(
+    {"relu", "relu6", "leaky_relu", "elu", "celu", "gelu", "silu", "swish", "mish", "squareplus"}
+    | {"softplus", "sparse_plus"}
+)
+
 
 class Role(enum.IntEnum):
     """What a network is for. A number once given stays, for weights follow from it."""
@@ -75,3 +80,11 @@ class Initialisers:
     def normal(self, stddev: float) -> Any:
         """Draw each value alike, as of the vectors of an embedding."""
         return keras.initializers.RandomNormal(stddev, seed=self.next_seed())
+
+
+def gain_of(activation: str) -> float:
+    """Return 2 for a rectifier, which halves what flows through it, and 1 for others.
+
+    He et al. (2015), Delving deep into rectifiers, arXiv:1502.01852.
+    """
+    return 2.0 if activation in _RECTIFIERS else 1.0

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import keras
 import numpy as np
 
-from tfvae.initialisers import Initialisers, Role
+from tfvae.initialisers import Initialisers, Role, gain_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,10 +33,6 @@ Condition: TypeAlias = "int | tuple[int, ...] | None"
 # A kernel that is a multiple of the stride touches every pixel equally often; 3 over 2 does not,
 # and transposed convolutions then leave a checkerboard.
 _KERNEL, _STRIDE = 4, 2
-_RECTIFIERS = frozenset(
-    {"relu", "relu6", "leaky_relu", "elu", "celu", "gelu", "silu", "swish", "mish", "squareplus"}
-    | {"softplus", "sparse_plus"}
-)
 # These change the number of features or need arguments: they are no hidden activations.
 _NOT_ACTIVATIONS = frozenset({"deserialize", "get", "glu", "serialize", "threshold"})
 
@@ -386,7 +382,7 @@ class _Initialisers(Initialisers):
     def __init__(self, seed: int, role: Role, activation: str) -> None:
         super().__init__(seed, role)
         self.activation = _known_activation(activation)
-        self.gain = 2.0 if self.activation in _RECTIFIERS else 1.0
+        self.gain = gain_of(self.activation)
 
     def hidden(self) -> Any:
         return self.kernel(self.gain)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 
 from tfvae.families.recurrence import Gate, Observed, Recurrent
-from tfvae.initialisers import Initialisers, Role
+from tfvae.initialisers import Initialisers, Role, gain_of
 from tfvae.networks import end_dtype
 from tfvae.objectives import check_choice
 
@@ -21,10 +21,10 @@ def _seeds(seed: int, role: Role) -> Initialisers:
 
 
 def _dense(h: Any, units: tuple[int, ...], activation: str, seeds: Initialisers, name: str) -> Any:
-    gain = 2.0 if activation in ("relu", "elu", "gelu", "silu", "swish") else 1.0
     for i, width in enumerate(units, 1):
+        kernel = seeds.kernel(gain_of(activation))
         h = keras.layers.Dense(
-            width, activation=activation, kernel_initializer=seeds.kernel(gain), name=f"{name}_{i}"
+            width, activation=activation, kernel_initializer=kernel, name=f"{name}_{i}"
         )(h)
     return h
 
