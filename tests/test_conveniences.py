@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from test_training import assert_same_weights
 
 import tfvae
-from tfvae import loop, optimizers, random, run_config, runs, step
+from tfvae import loop, optimizers, random, runs
 from tfvae.cli import cli
 from tfvae.data import DataError, Examples
 from tfvae.run_config import RunConfig, RunError
@@ -168,11 +168,6 @@ def test_schedules() -> None:
     assert linear.gradient_accumulation_steps == 4
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(adam))
     assert float(again._learning_rate(4)) == float(adam._learning_rate(4))
-
-
-def test_slots_are_named_in_two_places_alike() -> None:
-    # A run's configuration is read without TensorFlow.
-    assert run_config.SLOTS == step.SLOTS
 
 
 # ---------------------------------------------------------------------- Keras's other arguments

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from tfvae import markup
 
+SLOTS = ("encoder", "decoder", "prior", "posterior", "likelihood")
+"""What has weights: what can be frozen, or have a learning rate of its own."""
+
 
 class Network(NamedTuple):
     """A network of a model.

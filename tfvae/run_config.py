@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tfvae import options
+from tfvae.description import SLOTS
 from tfvae.devices import PRECISIONS
 from tfvae.export.errors import did_you_mean
 
@@ -23,8 +24,6 @@ SCHEDULES = ("constant", "cosine", "linear")
 """How the learning rate falls."""
 WEIGHTS = ("last", "best", "ema")
 """Of a run: those that training ended with, those of the best epoch, or moving averages."""
-SLOTS = ("encoder", "decoder", "prior", "posterior", "likelihood")
-"""What can be frozen, or have a learning rate of its own."""
 
 
 class RunError(ValueError):

@@ -17,15 +17,13 @@ from tfvae import random, replicas
 from tfvae.bayesian.layers import layers_of
 from tfvae.bayesian.sampling import sampling
 from tfvae.corruptions import Corruption
+from tfvae.description import SLOTS
 from tfvae.layers.base import DistributionLayer
 from tfvae.loop import Position, xla_pays
 from tfvae.objectives import Objective
 from tfvae.objectives.schedules import at
 from tfvae.replicas import Share
 from tfvae.trace import Trace
-
-SLOTS = ("encoder", "decoder", "prior", "posterior", "likelihood")
-"""What can have a learning rate of its own."""
 
 
 class Unpacked(NamedTuple):

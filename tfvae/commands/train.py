@@ -9,8 +9,9 @@ import click
 
 from tfvae.commands import support
 from tfvae.commands.sweep import train_all
+from tfvae.description import SLOTS
 from tfvae.devices import PRECISIONS
-from tfvae.run_config import OPTIMIZERS, PRIORS, SCHEDULES, SLOTS
+from tfvae.run_config import OPTIMIZERS, PRIORS, SCHEDULES
 from tfvae.runs import Run, RunConfig, RunError, check_target
 from tfvae.runs import resume as resume_run
 from tfvae.runs import train as train_run
