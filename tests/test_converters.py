@@ -15,10 +15,8 @@ import tensorflow_probability as tfp
 import test_kl
 import test_layers
 from scipy import special
-from tf2onnx import convert
 
-from tfvae.export.onnx.converters import HANDLERS
-from tfvae.export.onnx.rewriters import REWRITERS
+from tfvae.export.onnx import conversion
 from tfvae.export.onnx.simplify import nodes, simplify
 from tfvae.layers.kl import has_closed_form
 
@@ -32,13 +30,8 @@ def converted(function: Callable[..., Any], arrays: list[Any]) -> onnx.ModelProt
         for index, array in enumerate(arrays)
     ]
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
-    model, _ = convert.from_function(
-        tf.function(function, input_signature=signature, autograph=False),
-        input_signature=signature,
-        opset=18,
-        custom_op_handlers=dict(HANDLERS),
-        custom_rewriter=list(REWRITERS),
-    )
+    traced = tf.function(function, input_signature=signature, autograph=False)
+    model = conversion.run_tf2onnx(traced, 18)
     simplify(model)
     onnx.checker.check_model(model, full_check=True)
     return model

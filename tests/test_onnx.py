@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
+from tf2onnx import optimizer
 
 import tfvae
 from tfvae.export import ExportError
@@ -253,6 +255,26 @@ def test_an_operation_without_counterpart_is_named(
     expected = r"'decode' has operations .* set 18: Igamma \(in layer 'sequential[_0-9]*/odd[_0-9]*"
     with pytest.raises(ExportError, match=expected):
         onnx_format.convert(endpoint)
+
+
+def test_an_optimisation_that_fails_is_left_out(
+    decode: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def fail(self: Any, graph: Any) -> Any:
+        calls.append(os.environ.get("TF2ONNX_CATCH_ERRORS"))
+        graph.get_nodes().clear()
+        raise RuntimeError("half done")
+
+    monkeypatch.setattr(optimizer.IdentityOptimizer, "_optimize", fail)
+    monkeypatch.delenv("TF2ONNX_CATCH_ERRORS", raising=False)
+    endpoint = decode("dense")
+    model = onnx_format.convert(endpoint)
+    # Once in place, where it breaks the graph; then on copies of it.
+    assert calls[0] == "FALSE"
+    assert set(calls[1:]) == {None}
+    assert_equal(run(model, endpoint.examples(3)), endpoint, 3, TOLERANCE)
 
 
 # ---------------------------------------------------------------------- more than one file holds
