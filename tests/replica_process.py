@@ -148,7 +148,8 @@ CASES = {
         data=lambda: binary(67),
         evaluate=True,
     ),
-    "bayesian": Case(model=weights_drawn, data=lambda: binary(67), evaluate=True),
+    # Whole batches: of parts of one, which take as long again to trace, there are enough above.
+    "bayesian": Case(model=weights_drawn, data=lambda: binary(64), evaluate=True),
     "levels": Case(
         model=lambda: tfvae.zoo.hierarchical_vae(SHAPE, (3, 2), hidden=(8,), kl_warmup=(5,)),
         data=lambda: binary(67),
@@ -156,7 +157,7 @@ CASES = {
     ),
     "steps": Case(
         model=lambda: tfvae.zoo.deep_markov_model(SHAPE, 2, hidden=(8,)),
-        data=lambda: Examples(binary(67), np.arange(6) <= np.arange(67)[:, None] % 6),
+        data=lambda: Examples(binary(64), np.arange(6) <= np.arange(64)[:, None] % 6),
         evaluate=True,
     ),
     "sentences": Case(model=sentence_model, data=lambda: words(67), evaluate=True),

@@ -263,7 +263,7 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
     moments = python_random.Random(0)
     kills = 0
     process = start(killed, "train")
-    while kills < 4:
+    while kills < 3:
         steps = len(list((killed / "checkpoints").glob("step-*"))) if killed.exists() else 0
         if not steps:
             time.sleep(0.05)

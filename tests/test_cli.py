@@ -534,6 +534,7 @@ def test_quickstart(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_quickstart_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "strangers", strangers_here)
     full = quickstart.config(seed=1)
     short = RunConfig(**json.loads(full.to_json()) | {"epochs": 2})
     monkeypatch.setattr(quickstart, "config", lambda _seed: short)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from here import strangers_here
 from outside import ROOT
 
 import tfvae
@@ -48,6 +49,9 @@ def test_examples_in_docstrings(name: str) -> None:
 
 @pytest.mark.slow
 def test_examples_in_the_readme(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tfvae.export import verification
+
+    monkeypatch.setattr(verification, "strangers", strangers_here)
     monkeypatch.chdir(tmp_path)
     result = doctest.testfile(
         str(ROOT / "README.md"), module_relative=False, optionflags=FLAGS, globs=names()
