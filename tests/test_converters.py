@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
-import test_kl
-import test_layers
+from converting import Arrays, converted, in_onnx, run
 from scipy import special
 
-from tfvae.export.onnx import conversion
-from tfvae.export.onnx.simplify import nodes, simplify
-from tfvae.layers.kl import has_closed_form
-
-Arrays = dict[str, Any]
-
-
-def converted(function: Callable[..., Any], arrays: list[Any]) -> onnx.ModelProto:
-    """Convert a function of tensors to a dictionary, its first axis free."""
-    signature = [
-        tf.TensorSpec([None, *array.shape[1:]], array.dtype, f"input_{index}")
-        for index, array in enumerate(arrays)
-    ]
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
-    traced = tf.function(function, input_signature=signature, autograph=False)
-    model = conversion.run_tf2onnx(traced, 18)
-    simplify(model)
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def run(model: onnx.ModelProto, arrays: list[Any]) -> Arrays:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    feed = {f"input_{index}": np.asarray(array) for index, array in enumerate(arrays)}
-    inputs = {value.name for value in session.get_inputs()}
-    outputs = session.run(None, {name: feed[name] for name in feed if name in inputs})
-    return dict(zip((value.name for value in session.get_outputs()), outputs, strict=True))
-
-
-def in_onnx(function: Callable[..., Any], *arrays: Any) -> Arrays:
-    return run(converted(function, list(arrays)), list(arrays))
-
+from tfvae.export.onnx.simplify import nodes
 
 # ------------------------------------------------------------------- functions of one argument
 
@@ -229,95 +189,6 @@ def test_bits_of_integers() -> None:
     np.testing.assert_array_equal(outputs["b"], words.view(np.int32))
 
 
-# ------------------------------------------------------------------------------ linear algebra
-
-
-def solves(matrix: Any, lower: Any, right: Any) -> dict[str, Any]:
-    upper = tf.linalg.matrix_transpose(lower)
-    solve = tf.linalg.triangular_solve
-    return {
-        "inverse": tf.linalg.inv(matrix),
-        "inverse_adjoint": tf.linalg.inv(matrix, adjoint=True),
-        "lower": solve(lower, right),
-        "lower_adjoint": solve(lower, right, adjoint=True),
-        "upper": solve(upper, right, lower=False),
-        "upper_adjoint": solve(upper, right, lower=False, adjoint=True),
-        "cholesky": tf.linalg.cholesky(lower @ upper),
-    }
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [1, 2, 7, 16])
-def test_triangular_systems_and_inverses(size: int, dtype: type) -> None:
-    rng = np.random.default_rng(size)
-    matrix = rng.standard_normal((5, 2, size, size))
-    matrix[0, 0] = np.eye(size)[::-1]  # zeros where pivots would be
-    lower = np.tril(rng.standard_normal((5, 2, size, size)), -1) + 2 * np.eye(size)
-    right = rng.standard_normal((5, 2, size, 3))
-    outputs = in_onnx(solves, *(array.astype(dtype) for array in (matrix, lower, right)))
-    transposed = np.swapaxes(lower, -1, -2)
-    truth = {
-        "inverse": np.linalg.inv(matrix),
-        "inverse_adjoint": np.swapaxes(np.linalg.inv(matrix), -1, -2),
-        "lower": np.linalg.solve(lower, right),
-        "lower_adjoint": np.linalg.solve(transposed, right),
-        "upper": np.linalg.solve(transposed, right),
-        "upper_adjoint": np.linalg.solve(lower, right),
-        "cholesky": lower,
-    }
-    for name, expected in truth.items():
-        solved = matrix if "inverse" in name else lower
-        # Backward stable: n units, times what the condition makes of them; squared by a factor's
-        # own matrix.
-        condition = np.linalg.cond(solved)
-        condition = condition**2 if name == "cholesky" else condition
-        scale = np.abs(expected).max((-1, -2))
-        tolerance = 4 * size * np.finfo(dtype).eps * condition * scale
-        error = np.abs(outputs[name] - expected).max((-1, -2))
-        np.testing.assert_array_less(error, tolerance, err_msg=name)
-
-
-def test_diagonals() -> None:
-    rng = np.random.default_rng(0)
-    wide, tall = rng.standard_normal((4, 3, 5)), rng.standard_normal((4, 5, 3))
-    diagonal = rng.standard_normal((4, 3))
-
-    def function(wide: Any, tall: Any, diagonal: Any) -> dict[str, Any]:
-        return {
-            "wide": tf.linalg.diag_part(wide),
-            "tall": tf.linalg.diag_part(tall),
-            "matrix": tf.linalg.diag(diagonal),
-            "set": tf.linalg.set_diag(wide, diagonal),
-        }
-
-    model = converted(function, [wide, tall, diagonal])
-    outputs = run(model, [wide, tall, diagonal])
-    for name, expected in function(wide, tall, diagonal).items():
-        np.testing.assert_array_equal(outputs[name], expected)
-    assert len(model.graph.node) <= 10
-    with pytest.raises(onnx.checker.ValidationError, match="MatrixDiagPartV3"):
-        converted(lambda x: {"y": tf.linalg.diag_part(x, k=1)}, [wide])
-
-
-@pytest.mark.parametrize(
-    ("equation", "left", "right"),
-    [
-        ("aecd,abcd->acbe", (2, 3, 4, 5), (2, 6, 4, 5)),
-        ("acbe,aecd->abcd", (2, 4, 6, 3), (2, 3, 4, 5)),
-        ("abc,acd->abd", (2, 3, 4), (2, 4, 5)),
-        ("abc,cde->abde", (2, 3, 4), (4, 5, 6)),
-        ("ab,ab->a", (2, 3), (2, 3)),
-        ("abc,abd->cd", (2, 3, 4), (2, 3, 5)),
-    ],
-)
-def test_sums_of_products(equation: str, left: Any, right: Any) -> None:
-    rng = np.random.default_rng(0)
-    x, y = rng.standard_normal(left).astype("f"), rng.standard_normal(right).astype("f")
-    outputs = in_onnx(lambda x, y: {"z": tf.einsum(equation, x, y)}, x, y)
-    # At most 6 products of normals.
-    np.testing.assert_allclose(outputs["z"], np.einsum(equation, x, y), rtol=0, atol=1e-5)
-
-
 def test_an_exact_gelu_is_made_of_what_runtimes_have() -> None:
     x = np.linspace(-12, 12, 1001, dtype=np.float32)
     model = converted(lambda x: {"y": tf.nn.gelu(x)}, [x])
@@ -329,93 +200,3 @@ def test_an_exact_gelu_is_made_of_what_runtimes_have() -> None:
     np.testing.assert_allclose(run(model, [x])["y"], truth, rtol=3e-7, atol=12 * 2.0**-24)
     lone = converted(lambda x: {"y": x * tf.math.erfc(x + 1.0)}, [x])
     assert "Exp" in {node.op_type for node in nodes(lone.graph)}
-
-
-# ------------------------------------------------------------ what layers and priors are made of
-
-SAMPLE = ("low_rank_normal", "relaxed_bernoulli")
-every_layer = pytest.mark.parametrize(
-    "name",
-    [
-        name if name in SAMPLE else pytest.param(name, marks=pytest.mark.slow)
-        for name in test_layers.LAYERS
-    ],
-)
-
-
-@every_layer
-def test_every_layer_converts(name: str) -> None:
-    layer = test_layers.LAYERS[name]()
-    prior = not layer.params_shape
-    params = test_layers.params_of(layer, 6)
-    x = test_layers.draw(layer, params, 6 if prior else 1)
-    x = tf.reshape(x, [6, *layer.event_shape])
-    params = tf.zeros([6, 1]) if prior else params
-
-    def function(params: Any, x: Any) -> dict[str, Any]:
-        distribution = layer(None if prior else params)
-        outputs = {"log_prob": distribution.log_prob(x)}
-        for moment in ("mean", "stddev"):
-            try:
-                outputs[moment] = getattr(distribution, moment)()
-            except NotImplementedError:
-                continue
-        return {key: value for key, value in outputs.items() if not prior or key == "log_prob"}
-
-    outputs = in_onnx(function, params.numpy(), x.numpy())
-    for key, expected in function(params, x).items():
-        scale = max(1.0, np.abs(np.nan_to_num(expected)).max())
-        np.testing.assert_allclose(outputs[key], expected, rtol=0, atol=1e-5 * scale, err_msg=key)
-
-
-SAMPLE_PAIRS = ("inverse_gamma_gamma",)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in SAMPLE_PAIRS else pytest.param(name, marks=pytest.mark.slow)
-        for name in test_kl.PAIRS
-    ],
-)
-def test_closed_forms_of_the_kl_convert(name: str) -> None:
-    q, p = test_kl.PAIRS[name]
-    of_q, of_p = (
-        {key: value.numpy() for key, value in test_kl.tensors(each).items()} for each in (q, p)
-    )
-
-    def function(scale: Any) -> dict[str, Any]:
-        dtype = scale.dtype
-        varied = {key: tf.constant(value, dtype) * scale for key, value in of_q.items()}
-        fixed = {key: tf.constant(value, dtype) for key, value in of_p.items()}
-        return {"kl": tfp.distributions.kl_divergence(type(q)(**varied), type(p)(**fixed))}
-
-    scale = np.array([0.9, 1.0, 1.1])
-    outputs = in_onnx(function, scale.astype(np.float32))
-    # In float32 terms of up to 5 cancel, among them TFP's own.
-    truth = function(tf.constant(scale))["kl"]
-    np.testing.assert_allclose(outputs["kl"], truth, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("posterior", "prior"),
-    [
-        pytest.param("low_rank_normal", "multivariate_normal"),
-        pytest.param("multivariate_student_t", "low_rank_normal", marks=pytest.mark.slow),
-        pytest.param("normal", "low_rank_normal", marks=pytest.mark.slow),
-        pytest.param("multivariate_normal", "multivariate_normal", marks=pytest.mark.slow),
-    ],
-)
-def test_closed_forms_of_correlated_axes_convert(posterior: str, prior: str) -> None:
-    layers = [test_layers.LAYERS[name]() for name in (posterior, prior)]
-    params = [test_layers.params_of(layer, 6).numpy() for layer in layers]
-
-    def function(*params: Any) -> dict[str, Any]:
-        q, p = (layer(each) for layer, each in zip(layers, params, strict=True))
-        assert has_closed_form(q, p)
-        return {"kl": tfp.distributions.kl_divergence(q, p)}
-
-    outputs = in_onnx(function, *params)
-    expected = function(*params)["kl"].numpy()
-    # Covariances with conditions up to some 1e3, inverted in float32.
-    np.testing.assert_allclose(outputs["kl"], expected, rtol=1e-4)
