@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from endpoint_calls import call
 from here import strangers_here
 from outside import shared
 from scipy import integrate, stats
-from test_endpoints import call
 
 import tfvae
 from tfvae import layers, networks, objectives, priors, random, zoo
