@@ -7,7 +7,8 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,14 @@ def binary_images() -> Any:
     rng = np.random.default_rng(0)
     width = rng.integers(0, 6, (64, 6, 1))
     return (np.arange(5) < width).astype("float32")
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function from named arrays to an npz file of them."""
+
+    def save(**arrays: Any) -> Path:
+        np.savez(tmp_path / "file.npz", **arrays)
+        return tmp_path / "file.npz"
+
+    return save
