@@ -569,7 +569,7 @@ def test_an_export_takes_a_temperature_for_each_level(
     vae.step.assign(1)
     path = vae.export(tmp_path / "chain", samples=4)
     manifest = Manifest.read(path)
-    names = ["decode", "move", "generate", "encode", "reconstruct", "score"]
+    names = ["decode", "generate", "encode", "reconstruct", "score", "move"]
     assert [record.name for record in manifest.endpoints] == names
     assert all(check.ok for check in manifest.verification)
     loaded = tfvae.export.load(path)
