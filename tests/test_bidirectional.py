@@ -39,7 +39,7 @@ def test_the_exact_value_is_between_the_bounds() -> None:
     assert is_one(np.exp(exact - found.upper))
     # By Jensen, each is off by about half the variance of its log weights, and to its own side.
     for below in (found.lower - exact, exact - found.upper):
-        assert -0.2 < below.mean() < 2 * below.std(ddof=1) / np.sqrt(90)
+        assert -0.4 < below.mean() < 2 * below.std(ddof=1) / np.sqrt(90)
     assert found.gap.mean == pytest.approx(np.mean(found.upper - found.lower))
 
 
