@@ -57,6 +57,8 @@ def test_a_small_data_set_to_a_thousandth() -> None:
     )
 
 
+# Compiling takes a twelfth of what it saves over 12,000 steps.
+@pytest.mark.usefixtures("xla")
 @pytest.mark.slow
 @pytest.mark.parametrize(("q", "expected"), [(2, 12.4277), (10, 182.1547)])
 def test_mnist_to_half_a_nat(q: int, expected: float) -> None:
