@@ -280,7 +280,8 @@ def test_sequences_are_lines_up_to_their_lengths():
         (np.zeros(3), "to be sequences"),
         (np.zeros((2, 3, 1, 1)), "to be sequences"),
         (np.zeros((0, 3)), "to be sequences"),
-        (np.full((2, 3), np.nan), "NaN"),
+        (np.full((2, 3), np.nan), "NaN only"),
+        (np.array([[0.0, np.inf]]), "infinity among them"),
         (np.array([["a"]]), "to be sequences"),
     ],
 )

@@ -42,7 +42,9 @@ def samples(
     if sequences.is_sequences(subject):
         found = vae.generate(12 if n is None else n, seed=subject.seed, temperature=temperature)
         shown = np.asarray(found.mean if _binary(subject) or not drawn else found.sample)
-        return plots.series(sequences.shown_series(shown), columns=columns or 4)
+        return plots.series(
+            sequences.shown_series(shown), columns=columns or 4, note=sequences.cut(subject) or None
+        )
     by_class = condition is None and vae.conditional and vae.classes is not None
     count = positive("n", n) if n is not None else (10 if by_class else 64)
     if by_class:
@@ -111,14 +113,20 @@ def no_pairs(subject: Subject) -> str | None:
 def _series(subject: Subject, count: int, columns: int) -> Figure:
     """Draw sequences with the means that a model makes of them."""
     there: Array = sequences.observed(subject, count)
-    x = np.where(there, subject.x[:count], 0)
+    x = np.where(there, subject.x[:count], np.nan)
     mean = np.asarray(subject.vae.reconstruct(subject.x[:count], observed=there))  # type: ignore[call-arg]
     steps = np.any(there.reshape(count, there.shape[1], -1), axis=2)
     last = there.shape[1] - np.argmax(np.flip(steps, axis=1), axis=1)
     values, means = (sequences.shown_series(each) for each in (x, mean))
-    return plots.series(
-        values, means=means, lengths=last, columns=columns, note="pale and wide: reconstructions"
+    gaps = np.arange(there.shape[1]) < last[:, None]
+    broken = not there[gaps].all()
+    notes = (
+        "pale and wide: reconstructions",
+        "lines break where nothing was observed" if broken else "",
+        sequences.cut(subject),
     )
+    note = "; ".join(each for each in notes if each)
+    return plots.series(values, means=means, lengths=last, columns=columns, note=note)
 
 
 def _binary(subject: Subject) -> bool:

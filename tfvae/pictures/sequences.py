@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,14 +61,15 @@ def forecast(
         known = values[i, last : last + ahead]
         came[i, : len(known)] = known
     draws = draws.reshape(samples, count, ahead, -1)
-    shown = values.shape[2] if values.shape[2] <= _VALUES else _VALUES
-    cut = f"; {shown} of {values.shape[2]} values of a step" if shown < values.shape[2] else ""
+    shown = min(values.shape[2], _VALUES)
+    left_out = cut(subject)
     return plots.forecast(
         np.where(given, x, np.nan).reshape(count, length, -1)[:, :seen, :shown],
         draws[..., :shown],
         truth=came[..., :shown],
         names=[f"value {k}" for k in range(shown)] if shown > 1 else (),
-        note=f"{samples} draws of {'the mean' if binary else 'the sequence'}{cut}",
+        note=f"{samples} draws of {'the mean' if binary else 'the sequence'}"
+        + (f"; {left_out}" if left_out else ""),
     )
 
 
@@ -106,6 +108,12 @@ def written(subject: Subject, tokens: Any) -> list[str]:
     vae: Any = subject.vae
     text: list[str] = vae.tokeniser.decode(np.asarray(tokens, np.int64))
     return text
+
+
+def cut(subject: Subject) -> str:
+    """Say how many values of a step are drawn, if not all are."""
+    values = math.prod(subject.vae.data_shape[1:])
+    return f"{_VALUES} of {values} values of a step" if values > _VALUES else ""
 
 
 def shown_series(values: Array) -> Array:

@@ -37,7 +37,8 @@ def series(
     """Sequences as lines against their steps, a panel for each, on common axes.
 
     Args:
-        values: [N, T] or, a line for each value of a step, [N, T, k].
+        values: [N, T] or, a line for each value of a step, [N, T, k]; NaN where nothing was
+            observed, which breaks the line.
         path: Where to save the picture.
         lengths: Steps of each sequence [N]; all T by default.
         columns: Panels in a row, at most.
@@ -48,7 +49,8 @@ def series(
         The figure.
 
     Raises:
-        ValueError: They are no such sequences, are not finite or none, or `columns` is below 1.
+        ValueError: They are no such sequences, are infinite or NaN throughout, or `columns` is
+            below 1.
         OSError: The picture cannot be written.
     """
     lines = np.asarray(values)
@@ -58,8 +60,11 @@ def series(
             "Expected values to be sequences, [N, T] or [N, T, k]. Received: values of shape "
             f"{np.shape(values)}."
         )
-    if not np.isfinite(lines).all():
-        raise ValueError("Expected finite values. Received: NaN or infinity among them.")
+    if np.isinf(lines).any() or np.isnan(lines).all():
+        raise ValueError(
+            "Expected finite values, and NaN where there are none. Received: "
+            f"{'infinity among them' if np.isinf(lines).any() else 'NaN only'}."
+        )
     if means is not None and np.shape(means) != np.shape(values):
         raise ValueError(
             f"Expected means of the shape of values, {np.shape(values)}. Received: "
@@ -79,12 +84,22 @@ def series(
             y = lines[place, : ends[place], k]
             if behind is not None:
                 mean = behind[place, : ends[place], k]
-                axes.plot(range(1, len(y) + 1), mean, color=color, linewidth=4, alpha=0.35)
-            axes.plot(range(1, len(y) + 1), y, color=color, linestyle=dashes, linewidth=1.2)
+                _line(axes, mean, color=color, linewidth=4, alpha=0.35)
+            _line(axes, y, color=color, linestyle=dashes, linewidth=1.2)
         quiet(axes, 8)
     figure.supxlabel("step" if note is None else f"step\n{note}", fontsize=9.5, color=MUTED)
     figure.supylabel("value", fontsize=9.5, color=MUTED)
     return save(figure, path)
+
+
+def _line(axes: Any, values: Any, *, linewidth: float, **style: Any) -> None:
+    """Draw a line that breaks at NaN, with a point where a value has no neighbour to lead to."""
+    known = np.pad(np.isfinite(values), 1)
+    alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:])
+    axes.plot(
+        np.arange(1, len(values) + 1), values, linewidth=linewidth, marker="." if len(alone) else "",
+        markevery=alone.tolist(), markersize=4 + 2 * linewidth, markeredgewidth=0, **style,
+    )  # fmt: skip
 
 
 def dashed() -> Iterator[tuple[str, str]]:
