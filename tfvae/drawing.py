@@ -117,11 +117,11 @@ def panelled(
 
 def titled(axes: Any, title: str, x: str, y: str, *, first: bool | None = None) -> None:
     """Name a panel and its axes, and draw it as quietly as the others are."""
-    axes.set_title(title, fontsize=11, color=INK, loc="left", pad=8)
-    axes.set_xlabel(x, fontsize=9.5, color=MUTED)
+    axes.set_title(title, fontsize=11, color=INK, loc="left", pad=8, parse_math=False)
+    axes.set_xlabel(x, fontsize=9.5, color=MUTED, parse_math=False)
     if first is None:
         y = y if axes.get_subplotspec().is_first_col() else ""
-    axes.set_ylabel(y, fontsize=9.5, color=MUTED)
+    axes.set_ylabel(y, fontsize=9.5, color=MUTED, parse_math=False)
     axes.tick_params(labelbottom=True)
     quiet(axes)
 

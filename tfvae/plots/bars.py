@@ -76,7 +76,7 @@ def kl(
         panel.grid(visible=False, axis="x")
         panel.set_ylim(bottom=0)
     if note:
-        figure.supxlabel(note, fontsize=9, color=MUTED)
+        figure.supxlabel(note, fontsize=9, color=MUTED, parse_math=False)
     return save(figure, path)
 
 
@@ -132,7 +132,7 @@ def codebook(
     panel.tick_params(axis="x", labelsize=9 if len(shown) <= 24 else 7)
     panel.grid(visible=False, axis="x")
     if note:
-        figure.supxlabel(note, fontsize=9, color=MUTED)
+        figure.supxlabel(note, fontsize=9, color=MUTED, parse_math=False)
     return save(figure, path)
 
 

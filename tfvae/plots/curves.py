@@ -87,7 +87,8 @@ def series(
                 _line(axes, mean, color=color, linewidth=4, alpha=0.35)
             _line(axes, y, color=color, linestyle=dashes, linewidth=1.2)
         quiet(axes, 8)
-    figure.supxlabel("step" if note is None else f"step\n{note}", fontsize=9.5, color=MUTED)
+    below = "step" if note is None else f"step\n{note}"
+    figure.supxlabel(below, fontsize=9.5, color=MUTED, parse_math=False)
     figure.supylabel("value", fontsize=9.5, color=MUTED)
     return save(figure, path)
 
@@ -96,8 +97,9 @@ def _line(axes: Any, values: Any, *, linewidth: float, **style: Any) -> None:
     """Draw a line that breaks at NaN, with a point where a value has no neighbour to lead to."""
     known = np.pad(np.isfinite(values), 1)
     alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:])
+    steps, marker = np.arange(1, len(values) + 1), "." if len(alone) else ""
     axes.plot(
-        np.arange(1, len(values) + 1), values, linewidth=linewidth, marker="." if len(alone) else "",
+        steps, values, linewidth=linewidth, marker=marker,
         markevery=alone.tolist(), markersize=4 + 2 * linewidth, markeredgewidth=0, **style,
     )  # fmt: skip
 
@@ -178,7 +180,8 @@ def training(
 
 def _levels(axes: Any, history: Mapping[str, Sequence[float]]) -> None:
     """Draw the KL of each level of a hierarchy, thin, each with dashes of its own."""
-    keys = sorted(key for key in history if re.fullmatch(r"kl_\d+", key) and len(history[key]))
+    keys = [key for key in history if re.fullmatch(r"kl_\d+", key) and len(history[key])]
+    keys.sort(key=lambda key: int(key[3:]))
     for place, key in enumerate(keys):
         values = np.asarray(history[key], float)
         axes.plot(

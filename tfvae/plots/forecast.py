@@ -93,11 +93,12 @@ def forecast(
         panel.axvline(last, color=MUTED, linewidth=0.8, linestyle=":")
         quiet(panel, 8)
         if names and i == 0:
-            panel.set_title(names[k], fontsize=10, color=INK, loc="left")
+            panel.set_title(names[k], fontsize=10, color=INK, loc="left", parse_math=False)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, frameon=False, fontsize=9, labelcolor=INK, ncols=len(labels),
         loc="outside upper center",
     )  # fmt: skip
-    figure.supxlabel("step" if not note else f"step\n{note}", fontsize=9.5, color=MUTED)
+    below = "step" if not note else f"step\n{note}"
+    figure.supxlabel(below, fontsize=9.5, color=MUTED, parse_math=False)
     return save(figure, path)

@@ -97,7 +97,7 @@ def manifold(
     for i in _some(texts_x, step_x, CHARACTER * 6):
         at = ((i + 0.5) * step_x, end_y)
         axes.annotate(texts_x[i], at, xytext=(0, -5), ha="center", va="top", **style)
-    style |= {"fontsize": 10.5, "color": INK}
+    style |= {"fontsize": 10.5, "color": INK, "parse_math": False}
     if texts_x:
         middle = (end_x / 2, end_y)
         axes.annotate(names[0], middle, xytext=(0, -17), ha="center", va="top", **style)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,10 @@ _COLOURS = (
     "#0b5cad", "#b3541e", "#1a6e4a", "#8e3b9e", "#b3261e",
     "#00727f", "#857000", "#c2347f", "#4a4f55", "#5a3e1b",
 )  # fmt: skip
-_MARKS = "os^DvPX<>*"
+# Nine of them: colours and marks then repeat together only after 90 labels.
+_MARKS = "os^DvPX>*"
+# Marks are formulas, in which other characters mean something or have no glyph.
+_MARKABLE = re.compile(r"-?[A-Za-z0-9]{1,2}")
 MOST_CLASSES = 20
 _ROUNDING = 1e-9  # of their size, up to which points are the same
 _WRITTEN = 2500  # points, up to which each is drawn as its label
@@ -111,14 +115,14 @@ def spaces(
         for radius in circles:
             _circle(panel, radius)
         _put(figure, panel, shown, kinds, names or {}, flat)
-        panel.set_title(name, fontsize=11, color=INK, loc="left", pad=8)
+        panel.set_title(name, fontsize=11, color=INK, loc="left", pad=8, parse_math=False)
         quiet(panel)
-        panel.set_xlabel(axes[0], fontsize=9.5, color=MUTED)
+        panel.set_xlabel(axes[0], fontsize=9.5, color=MUTED, parse_math=False)
         if flat:
             panel.set_yticks([])
             panel.grid(visible=False, axis="y")
         else:
-            panel.set_ylabel(axes[1], fontsize=9.5, color=MUTED)
+            panel.set_ylabel(axes[1], fontsize=9.5, color=MUTED, parse_math=False)
             if _alike(array) and not circles:
                 # In one place there is no scale, and limits that follow the data have no width.
                 x, y = map(float, array[0])
@@ -126,7 +130,7 @@ def spaces(
             else:
                 panel.set_aspect("equal", adjustable="datalim")
     if note:
-        figure.supxlabel(note, fontsize=9, color=MUTED)
+        figure.supxlabel(note, fontsize=9, color=MUTED, parse_math=False)
     return save(figure, path)
 
 
@@ -157,7 +161,7 @@ def _put(
 
     kinds = np.unique(labels)
     called = [names.get(kind.item(), _text(kind)) for kind in kinds]
-    written = len(points) <= _WRITTEN and max(map(len, called)) <= 2 and not flat
+    written = len(points) <= _WRITTEN and all(map(_MARKABLE.fullmatch, called)) and not flat
     marks = [f"${name}$" for name in called] if written else itertools.cycle(_MARKS)
     halo = [withStroke(linewidth=3, foreground="white")]
     for place, (kind, name, mark) in enumerate(zip(kinds, called, marks, strict=False)):
@@ -173,7 +177,7 @@ def _put(
             panel.annotate(
                 name, (x, y), ha="right" if flat else "center", va="center", color=colour,
                 xytext=(-8 if flat else 0, 0), textcoords="offset points",
-                fontsize=12, fontweight="bold", path_effects=halo,
+                fontsize=12, fontweight="bold", path_effects=halo, parse_math=False,
             )  # fmt: skip
 
 

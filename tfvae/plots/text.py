@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfvae.drawing import INK, MUTED, RULE, new_figure, save
 
@@ -74,7 +74,7 @@ def sentences(
         for lines, width in zip(row, widths, strict=True):
             figure.text(
                 left / wide, top / tall, "\n".join(lines), fontsize=9.5, va="top",
-                color=MUTED if heading else INK,
+                color=MUTED if heading else INK, parse_math=False,
             )  # fmt: skip
             left += width
         top -= height
@@ -83,5 +83,6 @@ def sentences(
             ends = [_MARGIN / wide, 1 - _MARGIN / wide]
             figure.add_artist(Line2D(ends, [y, y], color=RULE, linewidth=1))
     if note:
-        figure.text(0.5, _MARGIN / 2 / tall, note, fontsize=9, color=MUTED, ha="center")
+        style: dict[str, Any] = {"fontsize": 9, "color": MUTED, "ha": "center"}
+        figure.text(0.5, _MARGIN / 2 / tall, note, parse_math=False, **style)
     return save(figure, path)

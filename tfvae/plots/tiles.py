@@ -119,7 +119,9 @@ def labelled_rows(
         note=note,
     )  # fmt: skip
     axes = figure.axes[0]
-    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9.5, "color": INK}
+    style: dict[str, Any] = {
+        "textcoords": "offset points", "fontsize": 9.5, "color": INK, "parse_math": False,
+    }  # fmt: skip
     for label, top in zip(labels, tops, strict=bool(labels)):
         at = (0, top + scale * height / 2)
         axes.annotate(label, at, xytext=(-6, 0), ha="right", va="center", **style)
@@ -170,8 +172,10 @@ def exact_figure(
     axes.imshow(canvas, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     if title is not None:
-        axes.set_title(title, fontsize=11, color=INK, pad=8 + 72 * top / DPI)
+        pad = 8 + 72 * top / DPI
+        axes.set_title(title, fontsize=11, color=INK, pad=pad, parse_math=False)
     if note is not None:
         middle = (side + (left + width) / 2) / full_width
-        figure.text(middle, MARGIN / full_height, note, fontsize=9, color=MUTED, ha="center")
+        style: dict[str, Any] = {"fontsize": 9, "color": MUTED, "ha": "center"}
+        figure.text(middle, MARGIN / full_height, note, parse_math=False, **style)
     return figure
