@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FULL, _EMPTY = "#0b5cad", "#c3c9d0"
 _NAMED = 40  # bars, up to which each has its number below it
+_SEPARATE = 100  # bars, up to which each stands alone
 
 
 def kl(
@@ -58,7 +59,9 @@ def kl(
     if len(names) not in (0, len(groups)):
         raise ValueError(f"Expected {len(groups)} names, or none. Received: {len(names)}.")
     widest = max(map(len, groups))
-    width = min(11.0, max(4.4, 1.6 + 0.24 * widest)) if len(groups) == 1 else 4.4
+    # Panels are wide enough for the numbers below their bars.
+    needed = 1.6 + 0.24 * widest if len(groups) == 1 else 1.2 + 0.2 * min(widest, _NAMED)
+    width = min(11.0, max(4.4, needed))
     figure, panels = panelled(1, len(groups), (width, 3.7), sharey=len(groups) > 1, sharex=False)
     for place, (panel, group) in enumerate(zip(panels, groups, strict=True)):
         order = np.argsort(-group, kind="stable")
@@ -74,7 +77,8 @@ def kl(
         titled(panel, title, below, measure)
         panel.tick_params(axis="x", labelsize=9 if len(group) <= 24 else 7)
         panel.grid(visible=False, axis="x")
-        panel.set_ylim(bottom=0)
+        if min(map(np.min, groups)) >= 0:  # an estimate of the KL may be below
+            panel.set_ylim(bottom=0)
     if note:
         figure.supxlabel(note, fontsize=9, color=MUTED, parse_math=False)
     return save(figure, path)
@@ -138,11 +142,16 @@ def codebook(
 
 def _columns(panel: Any, heights: Any, full: Any) -> None:
     """Put bars: what is full is dark, and what is not pale with an edge."""
-    gap = 0.8 if len(heights) <= 100 else 1.0
-    for place, (height, dark) in enumerate(zip(heights, full, strict=True)):
+    if len(heights) <= _SEPARATE:
         panel.bar(
-            place, height, width=gap, color=_FULL if dark else "white",
-            edgecolor=_FULL if dark else _EMPTY, linewidth=0 if dark else 1,
+            np.arange(len(heights)), heights, width=0.8,
+            color=np.where(full, _FULL, "white"), edgecolor=np.where(full, _FULL, _EMPTY),
+            linewidth=np.where(full, 0, 1),
         )  # fmt: skip
+    else:
+        # As two outlines: thousands of bars would be as many things to draw.
+        edges = np.arange(len(heights) + 1) - 0.5
+        for shown, colour in ((full, _FULL), (~full, _EMPTY)):
+            panel.stairs(np.where(shown, heights, 0), edges, fill=True, color=colour, linewidth=0)
     panel.axhline(0, color=INK, linewidth=0.8)
     panel.set_xlim(-0.7, len(heights) - 0.3)
