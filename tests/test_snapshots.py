@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import tfvae
-from tfvae import drawing, pictures, runs
+from tfvae import drawing, pictures, runs, snapshots
 from tfvae.cli import cli
 from tfvae.snapshots import Snapshots, animation
 
@@ -88,6 +88,44 @@ def test_frames_of_several_sizes_are_put_on_one(tmp_path: Path) -> None:
         assert (moving.size, moving.n_frames) == ((8, 6), 2)
 
 
+def test_an_animation_of_too_many_pictures_shows_some(tmp_path: Path, monkeypatch: Any) -> None:
+    for place in range(10):
+        Image.new("L", (4, 6), 20 * place).save(tmp_path / f"{place}.png")
+    frames = [tmp_path / f"{place}.png" for place in range(10)]
+    monkeypatch.setattr(snapshots, "_PIXELS", 4 * 4 * 6 + 5)
+    animation(frames, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as moving:
+        greys = []
+        for place in range(moving.n_frames):
+            moving.seek(place)
+            greys.append(moving.convert("L").getpixel((0, 0)))
+    assert greys == [0, 60, 120, 180]
+
+
+def test_a_new_training_shows_none_of_an_earlier_one(tmp_path: Path) -> None:
+    x = np.zeros((8, 8, 8, 1), "float32")
+    for name in ("samples-0000", "samples-0007", "samples-7", "kl-0003", "samples-old"):
+        Image.new("L", (4, 4)).save(tmp_path / f"{name}.png")
+    (tmp_path / "samples.gif").touch()
+    vae = tfvae.zoo.vae((8, 8, 1), 2, hidden=(8,))
+    callback = Snapshots(tmp_path, kinds=["samples"], n=4, animate=False)
+    vae.fit(x, epochs=1, verbose=0, callbacks=[callback])
+    names = ["kl-0003.png", "samples-0000.png", "samples-0001.png", "samples-old.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    # Going on keeps them.
+    vae.fit(x, epochs=2, initial_epoch=1, verbose=0, callbacks=[callback])
+    assert len(list(tmp_path.iterdir())) == 5
+
+    def full(*_: Any, **__: Any) -> None:
+        raise MemoryError("no memory")
+
+    callback.animate, callback.every = True, 100
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(snapshots, "animation", full)
+        with pytest.warns(UserWarning, match="no animation of samples: no memory"):
+            callback.on_train_end()
+
+
 class Broken(keras.callbacks.Callback):
     """Makes weights that draw nothing."""
 
@@ -108,6 +146,8 @@ def test_mistakes_are_found_before_training(tmp_path: Path) -> None:
         Snapshots(tmp_path, every=0)
     with pytest.raises(ValueError, match="Did you mean 'samples'"):
         Snapshots(tmp_path, kinds=["sample"])
+    with pytest.raises(ValueError, match="or None for the default"):
+        Snapshots(tmp_path, kinds=())
     with pytest.raises(ValueError, match="options of 'kl'"):
         Snapshots(tmp_path, kinds=["kl"], n=3)
     with pytest.raises(ValueError, match="one of `kinds`"):

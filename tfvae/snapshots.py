@@ -22,6 +22,7 @@ SEEN = 36
 
 _KINDS = ("samples", "reconstructions")
 _FRAME, _LAST = 250, 2000  # milliseconds
+_PIXELS = 200_000_000  # of all pages of an animation, each of a byte or, of no .gif, of three
 
 
 class Snapshots(keras.callbacks.Callback):
@@ -29,7 +30,8 @@ class Snapshots(keras.callbacks.Callback):
 
     ``FOLDER/samples-0005.png`` is of the end of epoch 5, and ``samples-0000.png`` of before the
     first; of the same seeds and examples each time, so that one sees them develop. At the end
-    ``samples.gif`` shows them one after the other.
+    ``samples.gif`` shows them one after the other. Training from the first step on replaces the
+    pictures of these kinds that the folder holds; a training that is resumed goes on with them.
 
     Steps of training stay in compiled chunks: it hears of epochs only.
 
@@ -37,16 +39,16 @@ class Snapshots(keras.callbacks.Callback):
         folder: where the pictures go.
         examples: of which some are reconstructed: an array [N, *data], Examples, or a pair (x, y)
             of a conditional model.
-        kinds: which of `tfvae.pictures.KINDS`; by default those of samples and reconstructions
-            that the model and the examples have.
+        kinds: which of `tfvae.pictures.KINDS`, at least one; by default those of samples and
+            reconstructions that the model and the examples have.
         every: epochs between pictures; the last epoch always has them.
         seed: of everything random in them.
         animate: whether to write the animation.
         **options: of the pictures, if there is one kind of them.
 
     Raises:
-        ValueError: for `every` below 1, an unknown kind or option; and, when training starts, for
-            kinds that cannot be drawn of the model.
+        ValueError: for `every` below 1, an unknown kind or option, or no kind at all; and, when
+            training starts, for kinds that cannot be drawn of the model.
         TypeError: when training starts, for a model that is no VAE.
 
     Example:
@@ -71,6 +73,11 @@ class Snapshots(keras.callbacks.Callback):
         self.folder = Path(folder)
         self.examples = examples
         self.kinds = None if kinds is None else tuple(kinds)
+        if self.kinds == ():
+            raise ValueError(
+                f"Expected `kinds` to be some of {', '.join(pictures.KINDS)}, or None for the "
+                "default. Received: none of them."
+            )
         for kind in self.kinds or ():
             pictures.kinds.check_options(pictures.kinds.find(kind), options)
         if options and len(self.kinds or ()) != 1:
@@ -102,6 +109,7 @@ class Snapshots(keras.callbacks.Callback):
             raise ValueError(f"Could not draw {wanted[0]!r}: {found[wanted[0]]}.")
         self._epoch = self._drawn = -1
         if int(self.model.step) == 0:
+            self._clear()
             self._draw()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -119,7 +127,8 @@ class Snapshots(keras.callbacks.Callback):
             if len(frames) > 1:
                 try:
                     animation(frames, self.folder / f"{kind}.gif")
-                except (ValueError, OSError) as error:  # no reason to lose what was trained
+                # No reason to lose what was trained.
+                except (ValueError, OSError, MemoryError) as error:
                     warnings.warn(f"There is no animation of {kind}: {error}", stacklevel=2)
 
     def _draw(self) -> None:
@@ -129,12 +138,18 @@ class Snapshots(keras.callbacks.Callback):
                 pictures.draw(
                     kind, self.model, self.examples, seed=self.seed, path=path, **self.options
                 )
-            except (ValueError, FloatingPointError, OSError) as error:
+            except (ValueError, FloatingPointError, OSError, MemoryError) as error:
                 # A picture is no reason to stop training.
                 if not self._warned:
                     warnings.warn(f"Could not draw {kind} of this epoch: {error}", stacklevel=2)
                 self._warned = True
         self._drawn = self._epoch
+
+    def _clear(self) -> None:
+        """Remove what an earlier training left, which would be shown as a part of this."""
+        for kind in self._shown:
+            for path in (*self._frames(kind), self.folder / f"{kind}.gif"):
+                path.unlink(missing_ok=True)
 
     def _frames(self, kind: str) -> list[Path]:
         """Return the pictures that there are, those of a run before it was resumed among them."""
@@ -146,6 +161,9 @@ class Snapshots(keras.callbacks.Callback):
 def animation(frames: Sequence[Path], path: str | os.PathLike[str]) -> None:
     """Write pictures one after the other as an animation, the last of them for longer.
 
+    Of very many or very large ones it shows some, evenly spaced, the first and last among them:
+    they are all in memory when it is written.
+
     Args:
         frames: files of pictures.
         path: where the animation goes, a .gif or .webp.
@@ -155,17 +173,20 @@ def animation(frames: Sequence[Path], path: str | os.PathLike[str]) -> None:
     """
     from PIL import Image
 
-    pages = []
+    # Pictures whose lines differ in width differ in size.
+    width = height = 0
     for frame in frames:
         with Image.open(frame) as picture:
-            pages.append(picture.convert("RGB"))
-    # Pictures whose lines differ in width differ in size.
-    size = (max(page.width for page in pages), max(page.height for page in pages))
-    for place, page in enumerate(pages):
-        sheet = Image.new("RGB", size, "white")
-        sheet.paste(page)
-        pages[place] = sheet.quantize(64) if Path(path).suffix.lower() == ".gif" else sheet
-    first, *rest = pages
+            width, height = max(width, picture.width), max(height, picture.height)
+
+    def page(frame: Path) -> Image.Image:
+        sheet = Image.new("RGB", (width, height), "white")
+        with Image.open(frame) as picture:
+            sheet.paste(picture.convert("RGB"))
+        return sheet.quantize(64) if Path(path).suffix.lower() == ".gif" else sheet
+
+    most = max(2, _PIXELS // (width * height))
+    first, *rest = (page(frame) for frame in _spaced(frames, most))
     durations = [_FRAME] * len(rest) + [_LAST]
     drawing.write(
         path,
@@ -173,3 +194,11 @@ def animation(frames: Sequence[Path], path: str | os.PathLike[str]) -> None:
             beside, save_all=True, append_images=rest, duration=durations, loop=0
         ),
     )
+
+
+def _spaced(frames: Sequence[Path], most: int) -> list[Path]:
+    """Return so many of the frames at most, evenly spaced from the first to the last."""
+    if len(frames) <= most:
+        return list(frames)
+    step = (len(frames) - 1) / (most - 1)
+    return [frames[round(place * step)] for place in range(most)]
