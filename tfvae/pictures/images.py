@@ -35,16 +35,15 @@ def samples(
         condition: of a conditional model, one for each; by default every class by the same seeds,
             or the conditions of the first examples.
     """
-    vae = subject.vae
+    vae, note = subject.vae, subject.prior_note or None
     if sequences.is_text(subject):
         found = vae.generate(20 if n is None else n, seed=subject.seed, temperature=temperature)
-        return plots.sentences(found.text)  # type: ignore[attr-defined]
+        return plots.sentences(found.text, note=note)  # type: ignore[attr-defined]
     if sequences.is_sequences(subject):
         found = vae.generate(12 if n is None else n, seed=subject.seed, temperature=temperature)
         shown = np.asarray(found.mean if _binary(subject) or not drawn else found.sample)
-        return plots.series(
-            sequences.shown_series(shown), columns=columns or 4, note=sequences.cut(subject) or None
-        )
+        said = "; ".join(each for each in (sequences.cut(subject), note) if each)
+        return plots.series(sequences.shown_series(shown), columns=columns or 4, note=said or None)
     by_class = condition is None and vae.conditional and vae.classes is not None
     count = positive("n", n) if n is not None else (10 if by_class else 64)
     if by_class:
@@ -53,7 +52,8 @@ def samples(
         condition = subject.examples.y[:count]  # type: ignore[index, union-attr]
         count = len(condition)
     found = vae.generate(count, seed=subject.seed, temperature=temperature, condition=condition)
-    return plots.grid(subject.images(found.sample if drawn else found.mean), columns)
+    pixels = subject.images(found.sample if drawn else found.mean)
+    return plots.grid(pixels, columns, note=subject.noted(subject.prior_note))
 
 
 def _by_class(subject: Subject, count: int, temperature: Any, drawn: bool) -> Figure:
@@ -65,7 +65,8 @@ def _by_class(subject: Subject, count: int, temperature: Any, drawn: bool) -> Fi
     found = vae.generate(seeds=seeds, temperature=temperature, condition=condition)
     pixels = subject.images(found.sample if drawn else found.mean)
     rows = pixels.reshape(classes, count, *pixels.shape[1:])
-    return plots.rows(rows, [subject.named(label) for label in range(classes)])
+    names = [subject.named(label) for label in range(classes)]
+    return plots.rows(rows, names, note=subject.noted(subject.prior_note))
 
 
 def no_samples(subject: Subject) -> str | None:
@@ -100,7 +101,7 @@ def reconstructions(
         return _series(subject, count, columns or 4)
     x = subject.images(subject.x[:count])
     mean = subject.images(subject.reconstructed(slice(count)))
-    return plots.reconstructions(x, mean, columns=columns)
+    return plots.reconstructions(x, mean, columns=columns, note=subject.noted())
 
 
 def no_pairs(subject: Subject) -> str | None:

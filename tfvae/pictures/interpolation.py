@@ -52,10 +52,15 @@ def interpolation(
             if given is not None:
                 conditions += [given if place < 0.5 else other for place in t]
     pixels = decoded(subject, np.stack(rows), np.array(conditions) if conditions else None)
-    between = "examples" if subject.examples is not None else "seeds"
-    text = ", ".join(f"{a} and {b}" for a, b in chosen)
-    nearer = "; the condition is that of the nearer end" if conditions else ""
-    return plots.rows(pixels, labels, group=len(ways), note=f"between {between} {text}{nearer}")
+    known = subject.examples is not None
+    first = 0 if known else subject.seed
+    text = ", ".join(f"{first + a} and {first + b}" for a, b in chosen)
+    note = subject.noted(
+        f"between {'examples' if known else 'seeds'} {text}",
+        "" if known else subject.prior_note,
+        "the condition is that of the nearer end" if conditions else "",
+    )
+    return plots.rows(pixels, labels, group=len(ways), note=note)
 
 
 def _written(subject: Subject, steps: int, pairs: Any) -> Figure:

@@ -51,7 +51,7 @@ def scatter(
     return plots.scatter(
         points,
         None if kinds is None else kinds[:shown],
-        names=dict(enumerate(subject.classes)),
+        names=subject.names,
         axes=axes,
         circles=(1, 2, 3) if direct and standard else (),
         note="; ".join(notes) or None,
@@ -140,13 +140,13 @@ def spaces(
         models = dict(zip(TERMS, models, strict=True))
     points, kinds = {}, subject.labels
     for name, model in models.items():
-        other = Subject.of(model, (subject.x, None if kinds is None else subject.beside()))
+        other = Subject.of(model, (subject.x, subject.beside()))
         points[name], axes = in_plane(codes_of(other, limit), method, subject.seed)
     shown = min(limit, len(subject.x))
     return plots.spaces(
         points,
         None if kinds is None else kinds[:shown],
-        names=dict(enumerate(subject.classes)),
+        names=subject.names,
         axes=axes if len({point.shape for point in points.values()}) == 1 else ("", ""),
         note="axes differ between panels",
     )

@@ -36,9 +36,8 @@ def levels(subject: Subject, *, n: int = 10, rows: int = 2) -> Figure:
             z = drawn(vae, level, kept, fresh)
             pictures.append(subject.images(subject.decoded(z)))
             labels.append(_named(level, vae.levels))
-    return plots.rows(
-        np.stack(pictures), labels, note="what is kept is the same along a row, and differs by row"
-    )
+    note = subject.noted("what is kept is the same along a row, and differs by row")
+    return plots.rows(np.stack(pictures), labels, note=note)
 
 
 def drawn(vae: Any, level: int, kept: int, fresh: Any) -> Any:

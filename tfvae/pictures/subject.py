@@ -81,6 +81,12 @@ class Subject:
             y = y.argmax(axis=1)
         return y if y.ndim == 1 else None
 
+    @property
+    def names(self) -> dict[int, str]:
+        """What labels are called, by label."""
+        missing = self.vae.missing_label
+        return dict(enumerate(self.classes)) | ({} if missing is None else {missing: "no label"})
+
     def named(self, label: Any) -> str:
         """Return what a label is called."""
         known = isinstance(label, int | np.integer) and 0 <= label < len(self.classes)
@@ -92,25 +98,52 @@ class Subject:
         return math.prod(self.vae.latent_shape)
 
     def images(self, values: Any) -> Array:
-        """Return data as images with values in [0, 1]: counts are divided by the largest."""
+        """Return data as images, of which 0 is black and 1 white: the ends of the `span`."""
         pixels = np.asarray(values, np.float32)
         pixels = pixels.reshape(-1, *self.image_shape)
-        top = self.scale
-        return pixels if top == 1 else pixels / np.float32(top)
+        low, high = self.span
+        return (
+            pixels if self.span == (0, 1) else (pixels - np.float32(low)) / np.float32(high - low)
+        )
 
     @functools.cached_property
-    def scale(self) -> float:
-        """What values are divided by to be grey: 1, or of counts the largest that there is."""
-        if not self.counts:
-            return 1.0
-        shown = self.x if self.examples is not None else self.vae.generate(64, seed=self.seed).mean
-        return max(1.0, float(np.max(shown)))
+    def span(self) -> tuple[float, float]:
+        """The values that are black and white: 0 and 1, or as far beyond them as data go."""
+        support = self.vae.likelihood.support
+        if support.bounds == (0.0, 1.0):
+            return 0.0, 1.0
+        if support.kind == "integers":
+            return 0.0, max(1.0, float(np.max(self._counts())))
+        if self.examples is None:
+            return 0.0, 1.0
+        return min(0.0, float(np.min(self.x))), max(1.0, float(np.max(self.x)))
+
+    def _counts(self) -> Array:
+        """Return the examples, or of a model without any what it draws."""
+        if self.examples is not None:
+            return self.x
+        vae = self.vae
+        given = np.arange(64) % vae.classes if vae.conditional and vae.classes else None
+        return np.asarray(vae.generate(64, seed=self.seed, condition=given).mean)
+
+    def noted(self, *notes: str) -> str | None:
+        """Return what is said below images, with the values that are black and white."""
+        bounded = self.vae.likelihood.support.bounds == (0.0, 1.0)
+        plain = self.span == (0, 1) and (bounded or self.examples is not None)
+        ends = " to ".join(f"{end:.3g}" for end in self.span).replace("-", "\N{MINUS SIGN}")
+        every = (*notes, "" if plain else f"black to white: {ends}")
+        return "; ".join(note for note in every if note) or None
 
     @property
-    def counts(self) -> bool:
-        """Whether data are whole numbers of any size."""
-        support = self.vae.likelihood.support
-        return support.kind == "integers" and support.bounds != (0.0, 1.0)
+    def prior_note(self) -> str:
+        """Say that draws from the prior are of one that nothing has brought to the codes."""
+        from tfvae.objectives import MMD
+
+        vae = self.vae
+        terms = getattr(vae.objective, "terms", ((1.0, vae.objective),))
+        held = vae.posterior.has_density or any(isinstance(term, MMD) for _, term in terms)
+        # One that is fitted has parameters.
+        return "" if held or vae.prior.variables else "the prior was not fitted to the codes"
 
     def decoded(self, z: Any, condition: Any = None) -> Array:
         """Return the means of p(x|z), [N, *data], of latents [N, *latent]."""

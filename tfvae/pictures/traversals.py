@@ -58,7 +58,7 @@ def manifold(
         first.tolist(),
         second.tolist() if len(chosen) == 2 else (),
         names=(_name(chosen[0]), _name(chosen[-1])),
-        note="; ".join(each for each in (found.source, rest, called) if each),
+        note=subject.noted(found.source, rest, called),
     )
 
 
@@ -135,7 +135,7 @@ def traversals(
         pixels,
         [labels[latent] for latent in shown],
         headings=headings if alike else (),
-        note="; ".join(each for each in (ends, left_out, what, level, called) if each),
+        note=subject.noted(ends, left_out, what, level, called),
     )
 
 

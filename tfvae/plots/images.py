@@ -33,6 +33,7 @@ def grid(
     path: str | os.PathLike[str] | None = None,
     *,
     title: str | None = None,
+    note: str | None = None,
     scale: int | None = None,
 ) -> Figure:
     """Images side by side, in reading order.
@@ -43,6 +44,7 @@ def grid(
         columns: Images in a row; by default as many as make the picture about square.
         path: Where to save the picture, with an ending matplotlib knows (.png, .pdf, .svg, ...).
         title: A line above the images.
+        note: A line below them.
         scale: Picture pixels per image pixel; by default so that the picture is about 1,000 wide.
 
     Returns:
@@ -57,8 +59,8 @@ def grid(
         >>> figure.axes[0].images[0].get_array().shape
         (86, 128, 3)
     """
-    figure = exact_figure(laid_out(colour_images("images", images), columns, scale), title)
-    return save(figure, path)
+    canvas = laid_out(colour_images("images", images), columns, scale)
+    return save(exact_figure(canvas, title, note=note), path)
 
 
 def save_grid(
@@ -110,6 +112,7 @@ def reconstructions(
     *,
     columns: int | None = None,
     title: str | None = None,
+    note: str | None = None,
     scale: int | None = None,
 ) -> Figure:
     """Originals, and what the model makes of each, directly below it.
@@ -120,6 +123,7 @@ def reconstructions(
         path: Where to save the picture.
         columns: Pairs in a row; 12 by default, or more of very many.
         title: A line above the images.
+        note: A line below them.
         scale: Picture pixels per image pixel.
 
     Returns:
@@ -152,7 +156,8 @@ def reconstructions(
         for row in pair
     ]
     labels = ["original", "reconstruction"] * (len(lines) // 2)
-    return save(labelled_rows(lines, labels, group=2, title=title, scale=scale), path)
+    figure = labelled_rows(lines, labels, group=2, title=title, note=note, scale=scale)
+    return save(figure, path)
 
 
 def rows(
