@@ -45,6 +45,17 @@ def test_a_value_between_two_gaps_is_seen() -> None:
     assert plots.series(np.zeros((1, 4))).axes[0].lines[0].get_marker() == ""
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_note_is_folded_to_the_width_of_the_picture(count: int) -> None:
+    words = "pale and wide: reconstructions; lines break where nothing was observed"
+    figure = plots.series(np.zeros((count, 4)), note=words)
+    figure.draw_without_rendering()
+    (label,) = (text for text in figure.texts if "pale" in text.get_text())
+    assert " ".join(label.get_text().split()) == f"step {words}"
+    extent = label.get_window_extent()
+    assert 0 <= extent.x0 < extent.x1 <= figure.bbox.x1
+
+
 @pytest.mark.slow
 def test_what_a_mask_leaves_out_is_no_zero() -> None:
     vae = tfvae.zoo.deep_markov_model((9, 7), 2, likelihood="Normal", hidden=(8,), units=8)
@@ -56,9 +67,10 @@ def test_what_a_mask_leaves_out_is_no_zero() -> None:
         for k, line in enumerate(axes.lines[1::2]):
             wanted = np.where(mask, x, np.nan)[i, : (9, 7)[i], k]
             np.testing.assert_array_equal(line.get_ydata(), wanted)
-    said = figure.get_supxlabel()
+    said = " ".join(figure.get_supxlabel().split())
     assert "lines break where nothing was observed" in said
     assert "3 of 7 values of a step" in said
     mask[0] = True  # a sequence that is shorter has no gap
     assert "break" not in pictures.draw("reconstructions", vae, (x, mask)).get_supxlabel()
-    assert "3 of 7 values of a step" in pictures.draw("samples", vae, n=2).get_supxlabel()
+    below = pictures.draw("samples", vae, n=2).get_supxlabel()
+    assert "3 of 7 values of a step" in " ".join(below.split())

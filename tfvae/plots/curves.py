@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ _TERMS = {
     "log_likelihood": ("log-likelihood  log p(x|z)", "#9a4a00"),
     "kl": ("KL  q(z|x) ‖ p(z)", "#1a6e4a"),
 }
+
+_CHARACTER = 0.085  # inches, in small text
 
 
 def series(
@@ -87,7 +90,8 @@ def series(
                 _line(axes, mean, color=color, linewidth=4, alpha=0.35)
             _line(axes, y, color=color, linestyle=dashes, linewidth=1.2)
         quiet(axes, 8)
-    below = "step" if note is None else f"step\n{note}"
+    folded = textwrap.fill(note or "", int((2.1 * columns + 0.5) / _CHARACTER))
+    below = f"step\n{folded}".strip()
     figure.supxlabel(below, fontsize=9.5, color=MUTED, parse_math=False)
     figure.supylabel("value", fontsize=9.5, color=MUTED)
     return save(figure, path)
