@@ -5,7 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
+from tfvae import examples
 from tfvae.data import DataError, Dataset, Examples, load
+from tfvae.examples import some
 
 
 def test_threshold_and_none():
@@ -90,6 +92,15 @@ def test_take_only_what_there_is(n):
     assert len(examples.take(5)) == 5
     with pytest.raises(DataError, match="between 1 and the 5 examples"):
         examples.take(n)
+
+
+def test_some_are_as_many_as_fit(monkeypatch):
+    part = Examples(np.zeros((10, 4, 4)))
+    assert [len(some(part, most)) for most in (3, 10, 99)] == [3, 10, 10]
+    monkeypatch.setattr(examples, "SOME_BYTES", 5 * 16 * 8)
+    assert len(some(part, 99)) == 5
+    monkeypatch.setattr(examples, "SOME_BYTES", 0)
+    assert len(some(part, 99)) == 1
 
 
 def test_frozen():

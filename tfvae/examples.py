@@ -17,6 +17,9 @@ from tfvae.sources import Array, DataError, permutation
 
 Binarize = Literal["none", "threshold", "dynamic"]
 
+SOME_BYTES = 1 << 30
+"""What :func:`some` reads, at most."""
+
 _CHUNK = 1 << 20
 
 
@@ -146,6 +149,16 @@ def choose_rows(n: int, count: int, seed: int) -> tuple[Array, Array]:
     check_seed(seed)
     order = permutation(n, seed)
     return np.sort(order[:-count]), np.sort(order[-count:])
+
+
+def some(part: Any, most: int) -> Examples:
+    """Return the first of Examples or Records, in memory: `most`, or as many as fit a gigabyte.
+
+    That they are float64 is assumed. For what needs some examples and no particular number.
+    """
+    fit = SOME_BYTES // (8 * max(1, math.prod(part.shape)))
+    chosen: Examples = part.take(max(1, min(most, fit, len(part))))
+    return chosen
 
 
 def check_rows(n: int, there: int) -> None:

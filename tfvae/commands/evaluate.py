@@ -11,14 +11,14 @@ import click
 from tfvae import markup
 from tfvae.commands import support
 from tfvae.evaluate import measuring, table
+from tfvae.evaluate.measuring import LEARNED
+from tfvae.examples import some
 from tfvae.runs import EVALUATION, Run
 
 if TYPE_CHECKING:
     from tfvae.evaluate.measuring import Measures
 
 _COUNT = click.IntRange(min=1)
-_TRAINING = 10_000
-"""Training examples by which a feature space is found, at most."""
 
 
 class _Metrics(support.ParamType):
@@ -85,7 +85,7 @@ def evaluate(
     test = dataset.test
     test = test if limit is None else test.take(min(limit, len(test)))
     model = loaded.model(weights)
-    train = dataset.train.take(min(_TRAINING, len(dataset.train)))
+    train = some(dataset.train, LEARNED) if measuring.learns(metrics) else None
     found = measuring.measure(
         model,
         test,

@@ -13,6 +13,7 @@ import click
 
 import tfvae
 from tfvae.commands import support
+from tfvae.examples import some
 from tfvae.export.errors import did_you_mean
 from tfvae.runs import PICTURES, Run, RunError
 
@@ -70,7 +71,11 @@ class _Size(support.ParamType):
     type=click.Choice(["test", "validation", "train"]),
     help="The examples to draw.  [default: test; of spaces, train]",
 )
-@click.option("--limit", type=_COUNT, default=_EXAMPLES, show_default=True, help="Of examples.")
+@click.option(
+    "--limit",
+    type=_COUNT,
+    help=f"Of examples.  [default: {_EXAMPLES:,}, or as many as fit a gigabyte]",
+)
 @click.option("-n", "--num", type=_COUNT, help="Images, or examples: what N means for the kind.")
 @click.option(
     "--set",
@@ -89,7 +94,7 @@ def plot(
     listed: bool,
     seed: int,
     part: str | None,
-    limit: int,
+    limit: int | None,
     num: int | None,
     settings: tuple[str, ...],
     image_shape: tuple[int, ...] | None,
@@ -177,16 +182,14 @@ def _spelling(kind: str | None) -> Iterator[None]:
         raise ValueError(_spelled(kind, str(error))) from error
 
 
-def _examples(dataset: Dataset, part: str, limit: int) -> Examples:
+def _examples(dataset: Dataset, part: str, limit: int | None) -> Examples:
     examples = getattr(dataset, part)
     if examples is None:
         raise RunError(
             f"Expected data with a {part} set. Received: {dataset.name}, of which none was held "
             "out. Draw --part test."
         )
-    some: Any = examples.take(min(limit, len(examples)))
-    read: Examples = some.examples() if hasattr(some, "examples") else some
-    return read
+    return some(examples, _EXAMPLES) if limit is None else examples.take(min(limit, len(examples)))
 
 
 def _check_ending(path: str) -> None:

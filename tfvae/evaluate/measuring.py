@@ -16,6 +16,9 @@ from tfvae.markup import plain
 if TYPE_CHECKING:
     from rich.table import Table
 
+LEARNED = 10_000
+"""Training examples that something is fitted to, at most."""
+
 
 @dataclass(frozen=True)
 class Measures:
@@ -147,6 +150,12 @@ def measure(
                 raise
             left_out[each.name] = str(error)
     return Measures(results, left_out, count, seed)
+
+
+def learns(metrics: str | Sequence[str] | None) -> bool:
+    """Say whether any of these measurements is of something that is fitted to training data."""
+    names = () if metrics is None else check_names(metrics)
+    return any(each.learns for each in MEASUREMENTS if each.name in names)
 
 
 def check_names(metrics: str | Sequence[str]) -> tuple[str, ...]:

@@ -59,12 +59,14 @@ class Measurement:
         title: what it is, for progress and lists.
         run: computes a named tuple.
         rows: of that, the lines of the table.
+        learns: whether something is first fitted to training data.
     """
 
     name: str
     title: str
     run: Callable[[Asked, bool], Any]
     rows: Callable[[Any], list[Row]]
+    learns: bool = False
 
 
 @contextlib.contextmanager

@@ -337,15 +337,16 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement(
         "reconstruction", "errors of reconstructions", _reconstruction, _reconstruction_rows
     ),
-    Measurement("samples", "distances of samples from data", _samples, _samples_rows),
+    Measurement("samples", "distances of samples from data", _samples, _samples_rows, True),
     Measurement("ais", "log p(x) by annealed importance sampling", _ais, _ais_rows),
     Measurement("calibration", "ranks of latents", _calibration, _calibration_rows),
-    Measurement("probes", "what codes tell of labels", told.probes, told.probe_rows),
+    Measurement("probes", "what codes tell of labels", told.probes, told.probe_rows, True),
     Measurement(
         "disentanglement",
         "what codes tell of factors",
         told.disentanglement,
         told.disentanglement_rows,
+        True,
     ),
 )
 """In the order in which they are taken and shown."""

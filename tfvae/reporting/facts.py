@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tfvae
+from tfvae.examples import some
 from tfvae.export.manifest import Manifest
 from tfvae.pictures import kinds as pictures_of
 from tfvae.pictures.spelling import spelled
 from tfvae.reporting.blocks import Picture
 from tfvae.reporting.recorded import recorded_evaluation
 from tfvae.reporting.request import Request
-from tfvae.reporting.scoring import REFUSALS, Scored, names, part, score, training_part
+from tfvae.reporting.scoring import REFUSALS, Scored, names, part, score
 from tfvae.runs import Run
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 # Of the largest difference that rounding makes, see `tfvae.export.comparisons`.
 _SAME = 1e-4
+
+PICTURED = 10_000
+"""Test examples that pictures are of, at most."""
 
 
 @dataclass(frozen=True)
@@ -93,18 +97,20 @@ def gather(run: Run, request: Request, export: str | Path | None = None) -> Fact
     manifest = None if version is None else Manifest.read(version)
     request.say(f"Loading {run.path} …")
     model = run.model(request.weights)
-    dataset, problem = None, ""
+    dataset = test = shown = scored = None
+    problem = ""
     try:
-        dataset = run.data(request.data)
+        found = run.data(request.data)
+        test = part(found, request)
+        dataset = found
+        shown = some(test, PICTURED)
     except (OSError, ValueError) as error:
         if request.data is not None:
             raise
         problem = str(error)
-    test = None if dataset is None else part(dataset, request)
-    scored = None
     if dataset is not None:
-        scored = score(model, test, training_part(dataset), request)
-    pictures, undrawn = drawn(model, test, run, dataset, request)
+        scored = score(model, test, dataset, request)
+    pictures, undrawn = drawn(model, shown, run, dataset, request)
     exported = None
     if version is not None and manifest is not None:
         from tfvae.export.verification import changes
@@ -113,7 +119,7 @@ def gather(run: Run, request: Request, export: str | Path | None = None) -> Fact
         exported = Exported(version, manifest, changes(version, manifest), same)
     return Facts(
         run, request, model, dataset, problem, scored, recorded_evaluation(run),
-        pictures, undrawn, written(model, test, request.seed), exported,
+        pictures, undrawn, written(model, shown, request.seed), exported,
     )  # fmt: skip
 
 

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tfvae.examples import some
 from tfvae.reporting.comparison import Comparison, Judged
-from tfvae.reporting.facts import drawn
+from tfvae.reporting.facts import PICTURED, drawn
 from tfvae.reporting.request import Request
-from tfvae.reporting.scoring import part, score, training_part
+from tfvae.reporting.scoring import part, score
 from tfvae.run_config import RunError
 from tfvae.runs import Run
 
@@ -40,8 +41,9 @@ def gather(runs: Sequence[Run], request: Request) -> Comparison:
         given = dataclasses.replace(first.config, data=request.data, fingerprint=None)
         dataset = Run(first.path, given, {}, {}, first.status).data()
     test = part(dataset, request)
+    shown = some(test, PICTURED)
     judged = tuple(
-        _judge(name, run, test, dataset, request)
+        _judge(name, run, test, shown, dataset, request)
         for name, run in zip(named(runs), runs, strict=True)
     )
     warnings = _warnings(judged, dataset)
@@ -83,13 +85,15 @@ def named(runs: Sequence[Run]) -> list[str]:
     return folders if len(set(folders)) == len(runs) else [str(run.path) for run in runs]
 
 
-def _judge(name: str, run: Run, test: Any, dataset: Dataset, request: Request) -> Judged:
+def _judge(
+    name: str, run: Run, test: Any, shown: Any, dataset: Dataset, request: Request
+) -> Judged:
     from tfvae import description
 
     request.say(f"Loading {run.path} …")
     model = run.model(request.weights)
-    scored = score(model, test, training_part(dataset), request)
-    pictures, _ = drawn(model, test, run, dataset, request)
+    scored = score(model, test, dataset, request)
+    pictures, _ = drawn(model, shown, run, dataset, request)
     likelihood = type(model.likelihood).__name__, str(model.likelihood.support.value)
     return Judged(name, run, likelihood, description.parameters(model), scored, pictures)
 

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import tfvae
 from tfvae import markup
-from tfvae.evaluate.measuring import Measures, check_names, measure
+from tfvae.evaluate.measuring import LEARNED, Measures, check_names, learns, measure
 from tfvae.evaluate.results import Row
+from tfvae.examples import Examples, some
 from tfvae.reporting.request import Request
+from tfvae.sources import DataError
 
 if TYPE_CHECKING:
     from tfvae.data import Dataset
     from tfvae.evaluate import PerExample
+    from tfvae.records import Records
 
 SLOW = ("ais", "calibration")
 """What a report measures only where it is asked for: it takes minutes."""
@@ -23,7 +26,6 @@ REFUSALS = (ValueError, TypeError, NotImplementedError)
 """How what has no meaning for a model is refused: the reason is shown in its place."""
 
 NOTHING = Measures({}, {}, 0, 0)
-_TRAINING = 10_000
 
 
 @dataclass(frozen=True)
@@ -79,24 +81,33 @@ def _written(row: Row) -> str:
     return markup.number(row.value)
 
 
-def part(dataset: Dataset, request: Request) -> Any:
-    """Return the examples of the test set that are asked for."""
+def part(dataset: Dataset, request: Request) -> Examples | Records:
+    """Return the examples of the test set that are asked for, read once.
+
+    Where they are too many for the memory they stay on disk: some measurements stream them, and
+    others say that they cannot.
+
+    Raises:
+        DataError: if even so many as are asked for cannot be read.
+    """
     test = dataset.test
-    return test if request.limit is None else test.take(min(request.limit, len(test)))
+    if isinstance(test, Examples):
+        return test if request.limit is None else test.take(min(request.limit, len(test)))
+    try:
+        return test.examples(request.limit)
+    except DataError:
+        if request.limit is not None:
+            raise
+        return test
 
 
-def training_part(dataset: Dataset) -> Any:
-    """Return training examples, enough to find a feature space by."""
-    return dataset.train.take(min(_TRAINING, len(dataset.train)))
-
-
-def score(model: tfvae.VAE, test: Any, train: Any, request: Request) -> Scored:
+def score(model: tfvae.VAE, test: Any, dataset: Dataset, request: Request) -> Scored:
     """Measure what there is to measure of a model on a test set.
 
     Args:
         model: the model.
         test: what it is measured on.
-        train: what a feature space for samples is found by.
+        dataset: whose training examples are read where something is fitted to them.
         request: what was asked for.
     """
     from tfvae import evaluate
@@ -113,9 +124,12 @@ def score(model: tfvae.VAE, test: Any, train: Any, request: Request) -> Scored:
             judged = model.evaluate(test, verbose=0, return_dict=True)
     results: dict[str, Any] = {}
     left_out: dict[str, str] = {}
+    train = None
     for name in names(request):
         request.say(f"Measuring {name} …")
         try:
+            if train is None and learns(name):
+                train = some(dataset.train, LEARNED)
             one = measure(
                 model,
                 test,
