@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,11 +14,29 @@ import numpy as np
 import pytest
 from command_line import TINY, invoke
 
-from tfvae import runs, zoo
+from tfvae import progress, runs, zoo
 from tfvae.cli import cli
+from tfvae.commands import export as cli_export
+from tfvae.commands import support
 from tfvae.commands import train as cli_train
 from tfvae.data import Binarize
+from tfvae.export import verification
 from tfvae.run_config import RunConfig
+
+
+def test_tables_show_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.table import Table
+
+    each = Table("run[/v2]", title="runs/a[b]:x:")
+    each.add_row("[height, width]")
+    support.console().print(each)
+    check = verification.Check("decode", "onnxruntime", "mean", 1.0, 0.1, False, "not [2, 3]")
+    cli_export._print_checks((check, dataclasses.replace(check, ok=True)))
+    progress.announce("Training on a[b]")
+    said = capsys.readouterr()
+    for text in ("run[/v2]", "runs/a[b]:x:", "[height, width]", "FAILED not [2, 3]", " ok "):
+        assert text in said.out
+    assert said.err == "Training on a[b]\n"
 
 
 @pytest.fixture

@@ -36,6 +36,17 @@ def shown(found: Measures) -> str:
     return capture.get()
 
 
+@pytest.mark.parametrize("markup", [True, False])
+def test_a_table_shows_text_as_it_is(markup: bool) -> None:
+    console = Console(width=200, markup=markup)
+    found = Measures({}, {"codes": "of [height, width], or [/v2]"}, 1, 0)
+    with console.capture() as capture:
+        console.print(found.table("runs/a[b]"))
+    said = capture.get()
+    assert said.splitlines()[0].strip() == "runs/a[b]"
+    assert "of [height, width], or [/v2]" in said
+
+
 def test_names_are_checked() -> None:
     every = tuple(each.name for each in MEASUREMENTS)
     assert measuring.check_names("all") == every

@@ -85,7 +85,8 @@ class Progress:
 
 def announce(line: str) -> None:
     """Print a line above the progress."""
-    Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, markup=False, emoji=False)
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -136,6 +136,7 @@ def verify(ctx: click.Context, exports: tuple[str, ...]) -> None:
 
 def _print_checks(checks: tuple[Check, ...]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table()
     for name in ("endpoint", "runtime", "worst output"):
@@ -144,7 +145,8 @@ def _print_checks(checks: tuple[Check, ...]) -> None:
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for check in checks:
-        verdict = "[green]ok[/]" if check.ok else f"[red]FAILED[/] {check.detail}"
+        failed = Text.assemble(("FAILED", "red"), f" {check.detail}")
+        verdict = Text("ok", "green") if check.ok else failed
         figures = (f"{check.difference:.1e}", f"{check.tolerance:.1e}")
         table.add_row(check.endpoint, check.runtime, check.output, *figures, verdict)
     support.console().print(table)

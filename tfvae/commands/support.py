@@ -257,10 +257,14 @@ def _metavar(kind: Any) -> str | None:
 
 
 def console() -> Console:
-    """Return where tables go: standard output, never folded where it is no terminal."""
+    """Return where tables go: standard output, never folded where it is no terminal.
+
+    Text is shown as it is: names of folders, and shapes, have brackets and colons of their own.
+    """
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    width = None if sys.stdout.isatty() else _WIDTH
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def picture(path: str) -> str:

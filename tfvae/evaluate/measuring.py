@@ -62,10 +62,12 @@ class Measures:
 
     def table(self, title: str = "") -> Table:
         """Return a table for ``rich`` to print."""
-        from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(title=title or None, title_justify="left")
+        # Text is shown as it is, whether or not a console reads markup.
+        heading = Text(title, "table.title") if title else None
+        table = Table(title=heading, title_justify="left")
         table.add_column("")
         table.add_column("value", justify="right")
         table.add_column("± s.e.", justify="right")
@@ -75,11 +77,11 @@ class Measures:
             for row in rows:
                 known = row.error is not None and math.isfinite(row.error)
                 error = f"{row.error:.{row.digits}f}" if known else ""
-                table.add_row(row.name, _written(row), error, escape(row.meaning))
+                table.add_row(*map(Text, (row.name, _written(row), error, row.meaning)))
         if self.left_out:
             table.add_section()
         for name, why in self.left_out.items():
-            table.add_row(name, "left out", "", escape(why))
+            table.add_row(*map(Text, (name, "left out", "", why)))
         return table
 
 
