@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfvae import intake, markup, random
 from tfvae.bayesian.conversion import mean, redraw
+from tfvae.evaluate.batches import Estimate
 from tfvae.loop import xla_pays
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
@@ -39,7 +40,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         log_marginal: the importance weighted bound on log p(x).
-        log_marginal_error: its standard error over the examples.
+        log_marginal_error: its standard error over the examples; of one example, NaN.
         elbo: E_q[log p(x|z)] - KL(q(z|x)‖p(z)).
         log_likelihood: E_q[log p(x|z)].
         kl: KL(q(z|x)‖p(z)).
@@ -97,10 +98,9 @@ class PerExample(NamedTuple):
         """Return the means over the examples."""
         count = len(self.log_marginal)
         mean = float(self.log_marginal.mean())
-        spread = float(self.log_marginal.std(ddof=min(1, count - 1)))
         return Evaluation(
             log_marginal=mean,
-            log_marginal_error=spread / math.sqrt(count),
+            log_marginal_error=Estimate.of(self.log_marginal).error,
             elbo=float(self.elbo.mean()),
             log_likelihood=float(self.log_likelihood.mean()),
             kl=float(self.kl.sum(axis=-1).mean()),
