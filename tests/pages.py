@@ -16,7 +16,8 @@ class Page(HTMLParser):
         rows: the cells of each row of each table.
         text: all that is shown.
         headings: the text of each h2.
-        images: the description and the source of each picture.
+        images: what stands for each picture, and its source.
+        captions: of tables and pictures.
         links: where links go.
         ids: what links can go to.
         tables: how many there are.
@@ -30,11 +31,13 @@ class Page(HTMLParser):
         self.style = ""
         self.headings: list[str] = []
         self.images: list[tuple[str, str]] = []
+        self.captions: list[str] = []
         self.links: list[str] = []
         self.ids: list[str] = []
         self.feed(text)
         self.close()
         assert not self.open
+        assert len(set(self.ids)) == len(self.ids)
         assert "url(" not in self.style
         assert "@import" not in self.style
 
@@ -52,6 +55,8 @@ class Page(HTMLParser):
             self.rows[-1].append("")
         elif tag == "h2":
             self.headings.append("")
+        elif tag in ("caption", "figcaption"):
+            self.captions.append("")
         elif tag == "img":
             self.images.append((given["alt"], given["src"]))
         elif tag == "a":
@@ -71,6 +76,8 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
         elif "h2" in self.open:
             self.headings[-1] += data
+        elif self.open[-1:] in (["caption"], ["figcaption"]):
+            self.captions[-1] += data
 
     def row(self, name: str, columns: int | None = None) -> list[str]:
         """Return what the first row of a name has beside it, of a table so wide."""

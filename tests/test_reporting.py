@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import io
 import json
 import shutil
@@ -41,6 +42,10 @@ HOW: dict[str, Any] = {
     "kinds": ("training",),
     "metrics": "reconstruction",
 }
+
+
+UNTOLD = Run(Path("m"), RunConfig(epochs=2), {}, {"elbo": [-9.0, -8.0]}, "complete")
+"""A run of which no more is known than its configuration and its history."""
 
 
 def trained(folder: Path, model: str = "vae", **settings: Any) -> Run:
@@ -114,7 +119,7 @@ def test_every_kind_of_picture_is_drawn_or_its_absence_explained(run: Run, tmp_p
     every = HOW | {"kinds": None, "metrics": None}
     page = Page(reporting.report(run, tmp_path / "r.html", **every).read_text(encoding="utf-8"))
     known = tfvae.pictures.available(run.model(), run.data().test.take(30), run.history)
-    shown = {description for description, _ in page.images}
+    shown = set(page.captions)
     for kind, obstacle in known.items():
         about = tfvae.pictures.KINDS[kind]
         if obstacle is None and not about.trains:
@@ -166,9 +171,6 @@ def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnDisk:
     monkeypatch.setattr(scoring, "measure", measured)
     monkeypatch.setattr(facts, "drawn", drawn)
     return known
-
-
-UNTOLD = Run(Path("m"), RunConfig(), {}, {}, "complete")
 
 
 def test_data_on_disk_are_read_once_and_only_where_needed(on_disk: OnDisk) -> None:
@@ -226,22 +228,80 @@ def test_an_unknown_kind_of_picture(run: Run) -> None:
             "note",
             "still improved when training ended, by 0.5000 nats in the last 1 epoch:",
         ),
+        (
+            {"history": {"elbo": [-9.0, -5.0], "val_elbo": [-10.0, float("nan")]}},
+            "warning",
+            "The last validation ELBO is nan; epoch 1 has the best: consider its weights",
+        ),
+        # Of densities, whose ELBO may end near 0: 0.01 of the 1.1 that were learned is little.
+        (
+            {"history": {"elbo": [-1.0, 0.1], "val_elbo": [-1.0, 0.09]}},
+            "good",
+            "the training set is 0.0100 nats better than the validation set.",
+        ),
         ({"environment": {"git": {"commit": "c", "dirty": True}}}, "note", "Files differed from"),
     ],
 )  # fmt: skip
-def test_findings(run: Run, changes: dict[str, Any], tone: str, said: str) -> None:
-    found = list(findings.findings(bare(dataclasses.replace(run, **changes))))
+def test_findings(changes: dict[str, Any], tone: str, said: str) -> None:
+    found = list(findings.findings(bare(dataclasses.replace(UNTOLD, **changes))))
     (finding,) = [each for each in found if said in each.text]
     assert finding.tone == tone
     tones = [each.tone for each in found]
     assert tones == sorted(tones, key=["warning", "note", "good"].index)
 
 
-def test_findings_of_latents(run: Run) -> None:
+def test_the_best_epoch_is_of_those_that_are_finite(tmp_path: Path) -> None:
+    nan = float("nan")
+    history = {"elbo": [-9.0] * 4, "val_elbo": [nan, -9.0, -7.0, -8.0]}
+    broken = dataclasses.replace(UNTOLD, path=tmp_path, history=history)
+    said = " ".join(each.text for each in findings.findings(bare(broken)))
+    assert "Without a validation set" not in said
+    assert "1.000 nats worse than that of epoch 3, the best: consider its weights" in said
+    (table,) = [block.table for block in sections._curves(bare(broken)).blocks if table_of(block)]
+    assert table.header[-1] == "epoch 3, best val_elbo"
+    assert table.rows[-1][-1] == -7.0
+    assert reporting.card(broken, "best").metrics == {"val_elbo": -7.0}
+    # Of these very weights a report does not advise them.
+    known = dataclasses.replace(bare(broken), request=Request(weights="best"))
+    (found,) = [each for each in findings.findings(known) if "worse than that" in each.text]
+    assert found.tone == "note"
+    assert found.text.endswith("of epoch 3, the best, whose weights these are.")
+    nowhere = dataclasses.replace(broken, history={"val_elbo": [nan, nan, nan, nan]})
+    assert reporting.card(nowhere, "best").metrics == {}
+    assert "Without a validation" not in repr(list(findings.findings(bare(nowhere))))
+
+
+def table_of(block: Any) -> bool:
+    return block.kind == "table"
+
+
+def test_what_repeats_a_report() -> None:
+    request = Request(samples=7, seed=3, limit=9, data="a b", metrics=("ais", "codes"))
+    section = sections._repeat(dataclasses.replace(bare(UNTOLD), request=request))
+    _, measured, reported = section.blocks[0].text.splitlines()[-3:]
+    how = "--samples 7 --seed 3 --limit 9 --data 'a b'"
+    assert measured.endswith(how)
+    assert measured.startswith("tfvae evaluate ")
+    assert reported.startswith("tfvae report ")
+    assert reported.endswith(f"{how} --metrics ais,codes")
+
+
+def test_the_first_examples_may_be_all(on_disk: OnDisk) -> None:
+    for limit, said in ((360, "On all 360 test"), (30, "On the first 30 test")):
+        found = facts.gather(UNTOLD, Request(limit=limit, metrics="reconstruction"))
+        table = sections._metrics(found).blocks[0].table
+        assert table.title.startswith(said)
+
+
+def test_reasons_end_in_one_full_stop() -> None:
+    assert list(facts.lines({"a": "why.", "b": "why.", "c": "how"})) == ["a, b: why.", "c: how."]
+
+
+def test_findings_of_latents() -> None:
     def found(verdict: str, advice: str) -> Finding:
         diagnosis = SimpleNamespace(verdict=verdict, finding="2 of 10 are", advice=advice)
         measured = Measures({"diagnosis": diagnosis}, {}, 5, 0)
-        known = dataclasses.replace(bare(run), scored=Scored(5, None, measured=measured))
+        known = dataclasses.replace(bare(UNTOLD), scored=Scored(5, None, measured=measured))
         return next(each for each in findings.findings(known) if "2 of 10" in each.text)
 
     assert found("healthy", "") == Finding("good", "2 of 10 are.")
@@ -249,10 +309,14 @@ def test_findings_of_latents(run: Run) -> None:
     assert found("weak", "try less.") == Finding("warning", "2 of 10 are. Try less.")
 
 
+@functools.cache
+def tiny() -> Any:
+    return tfvae.zoo.vae((2, 2), latent_dim=2, hidden=(4,))
+
+
 def bare(run: Run) -> facts.Facts:
     """What is known of a run whose data are gone."""
-    model = tfvae.zoo.vae((2, 2), latent_dim=2, hidden=(4,))
-    return facts.Facts(run, Request(), model, None, "Gone.", None, {}, {}, {}, ([], []), None)
+    return facts.Facts(run, Request(), tiny(), None, "Gone.", None, {}, {}, {}, ([], []), None)
 
 
 @pytest.mark.slow
@@ -279,7 +343,7 @@ def test_a_run_without_its_history_has_all_but_curves(run: Run, tmp_path: Path) 
     page = Page((copy / "report.html").read_text(encoding="utf-8"))
     assert "The run has no history: its file is missing." in page.text
     assert "2 of 2 epochs" in page.text
-    assert tfvae.pictures.KINDS["samples"].description in {each for each, _ in page.images}
+    assert tfvae.pictures.KINDS["samples"].description in page.captions
     result = CliRunner().invoke(cli, ["compare", str(run.path), str(copy), *how])
     assert result.exit_code == 0, result.output
     assert "Warning: m has no history" in result.stderr
@@ -364,13 +428,13 @@ def judged(name: str, values: dict[str, Any], run: Run, **changes: Any) -> compa
     return comparison.Judged(name, run, ("Bernoulli", "binary"), 1, scored, {})
 
 
-def test_what_is_best(run: Run) -> None:
+def test_what_is_best() -> None:
     def of(*each: comparison.Judged) -> comparison.Comparison:
         return comparison.Comparison(each, Request(), "d", "f" * 64, ())
 
-    low = judged("a", {}, run, each=[1.0, 2.0, 3.0])
-    high = judged("b", {}, run, each=[2.0, 3.5, 3.0])
-    without = judged("c", {"log_likelihood": 90.0, "loss": -90.0}, run)
+    low = judged("a", {}, UNTOLD, each=[1.0, 2.0, 3.0])
+    high = judged("b", {}, UNTOLD, each=[2.0, 3.5, 3.0])
+    without = judged("c", {"log_likelihood": 90.0, "loss": -90.0}, UNTOLD)
     found = of(low, high, without)
     # An autoencoder's likelihood, however high, does not make it the best of models with a bound.
     assert (found.criterion, found.reference) == ("log_marginal", high)
@@ -385,7 +449,7 @@ def test_what_is_best(run: Run) -> None:
     assert difference is not None
     assert difference.mean == pytest.approx(-5 / 6)
     assert difference.error == pytest.approx((7 / 36) ** 0.5)
-    assert of(without, judged("d", {"log_likelihood": 91.0}, run)).best("log_likelihood") == 1
+    assert of(without, judged("d", {"log_likelihood": 91.0}, UNTOLD)).best("log_likelihood") == 1
     assert of(low, low).best("log_marginal") is None  # a tie
     # Nor is it compared with the likelihood of one that has.
     assert of(low, without).criterion is None
@@ -393,6 +457,65 @@ def test_what_is_best(run: Run) -> None:
     for each in (found, of(low, without), of(without, without)):
         page = reporting.comparison_page.page_of(each, "")
         Page(markup.render("page.html", page=page))
+
+
+def test_a_run_that_diverged() -> None:
+    one = judged("a", {}, UNTOLD, each=[1.0, 2.0, 3.0])
+    other = judged("b", {}, UNTOLD, each=[1.0, 2.5, 3.0])
+    lost = judged("c", {}, UNTOLD, each=[1.0, np.nan, -np.inf])
+    for each in ((one, other, lost), (one, lost)):
+        found = comparison.Comparison(each, Request(), "d", "f" * 64, ())
+        page = reporting.comparison_page.page_of(found, "")
+        (finding,) = [each for each in page.findings if each.text.startswith("c ")]
+        text = "c has no finite log_marginal: it cannot be compared."
+        assert finding == Finding("warning", text)
+        document = found.to_dict()
+        assert json.loads(json.dumps(document, allow_nan=False)) == document
+        assert document["runs"][-1]["metrics"]["log_marginal"] is None
+
+
+def test_one_example_has_no_standard_error() -> None:
+    each = [PerExample(np.array([v]), np.array([v]), np.zeros((1, 1)), 1.0, 2) for v in (1.0, 2.0)]
+    assert np.isnan(each[0].means().log_marginal_error)
+    runs = [
+        dataclasses.replace(judged(name, {}, UNTOLD), scored=Scored(1, found))
+        for name, found in zip("ab", each, strict=True)
+    ]
+    found = comparison.Comparison(tuple(runs), Request(), "d", "f" * 64, ())
+    (finding,) = reporting.comparison_page.page_of(found, "").findings
+    assert finding.tone == "note"
+    assert finding.text.endswith("of one example there is no standard error.")
+
+
+def test_curves_are_told_apart_in_grey_too() -> None:
+    curves = {f"_run {place} $x_$": [-9.0, -8.0 - place] for place in range(13)}
+    figure = reporting.comparison_page._lines(curves, "nats")
+    (axes,) = figure.axes
+    lines = axes.get_lines()
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}
+    grey = {(line.get_linestyle(), line.get_marker()) for line in lines}
+    assert len(looks) == len(grey) == 13
+    figure.savefig(io.BytesIO())  # "$x_$" is a name, and no formula
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(curves)
+    ticks = [tick for tick in axes.get_xticks() if 1 <= tick <= 2]
+    assert ticks == [1, 2]
+
+
+def test_what_stands_for_a_picture() -> None:
+    figure = reporting.comparison_page._lines({"a": [-9.0], "b": [-8.0]}, "ELBO, nats")
+    picture = reporting.blocks.Picture.of(figure, "The ELBO.")
+    assert picture.words == "In the picture: epoch; ELBO, nats; a; b"
+    shown = dataclasses.replace(
+        judged("r", {}, UNTOLD, each=[1.0, 2.0, 3.0], history={"elbo": [-9.0, -8.0]}),
+        pictures={"training": picture},
+    )
+    request = Request(kinds=("training", "training"))
+    found = comparison.Comparison((shown, shown), request, "d", "f" * 64, ())
+    page = reporting.comparison_page.page_of(found, "")
+    read = Page(markup.render("page.html", page=page))  # which refuses two of one id
+    assert {"Training", "Training of each run"} <= set(read.headings)
+    assert "r: The ELBO." in read.captions
+    assert (picture.words, picture.source) in read.images
 
 
 def test_runs_that_cannot_be_compared(run: Run) -> None:
@@ -518,12 +641,12 @@ def test_whether_an_export_is_of_these_weights(version: Path) -> None:
     assert facts.computes_the_same(model(0.0), version / "gone", manifest) is None
 
 
-def test_what_is_said_of_an_export(run: Run, version: Path) -> None:
+def test_what_is_said_of_an_export(version: Path) -> None:
     manifest = Manifest.read(version)
 
     def page(problems: tuple[str, ...], same: bool | None) -> tuple[Page, list[Finding]]:
         exported = facts.Exported(version, manifest, problems, same)
-        known = dataclasses.replace(bare(run), exported=exported)
+        known = dataclasses.replace(bare(UNTOLD), exported=exported)
         made = reporting.blocks.Page("t", "s", sections=sections.sections(known))
         return Page(markup.render("page.html", page=made)), list(findings.findings(known))
 

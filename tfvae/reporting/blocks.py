@@ -14,6 +14,8 @@ from tfvae.markup import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_WORDS = 24
+
 
 class Figures(NamedTuple):
     """A number that stands out: its name, its value in words, and what it is."""
@@ -60,13 +62,15 @@ class Picture:
 
     Attributes:
         source: a ``data:`` URI.
-        title: what it shows.
+        title: what it shows, beneath it.
         width: in pixels of the page, at most.
+        words: what stands in it, for those who cannot see it.
     """
 
     source: str
     title: str
     width: int
+    words: str = ""
 
     @classmethod
     def of(cls, figure: Figure, title: str) -> Picture:
@@ -75,7 +79,26 @@ class Picture:
         figure.savefig(memory, dpi=drawing.DPI, format="png")
         data = base64.b64encode(memory.getvalue()).decode("ascii")
         # Two thirds of the print size: sharp on screens of any density.
-        return cls(f"data:image/png;base64,{data}", title, round(100 * figure.get_figwidth()))
+        source, width = f"data:image/png;base64,{data}", round(100 * figure.get_figwidth())
+        said = words(figure)
+        return cls(source, title, width, f"In the picture: {said}" if said else "No words in it.")
+
+
+def words(figure: Figure) -> str:
+    """Return the words of a figure: titles, names of axes, legends and notes, each once."""
+    found: list[str] = []
+    for axes in figure.axes:
+        if axes.get_visible():
+            found += [axes.get_title(place) for place in ("left", "center", "right")]
+            if axes.axison:
+                found += [axes.get_xlabel(), axes.get_ylabel()]
+            legend = axes.get_legend()
+            found += [] if legend is None else [text.get_text() for text in legend.get_texts()]
+    found += [text.get_text() for text in figure.texts]
+    lines = (" ".join(each.split()) for each in found)
+    every = list(dict.fromkeys(line for line in lines if line))
+    more = f"; and {len(every) - _WORDS} more" if len(every) > _WORDS else ""
+    return "; ".join(every[:_WORDS]) + more
 
 
 @dataclass(frozen=True)

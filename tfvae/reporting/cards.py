@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tfvae import markup
-from tfvae.reporting.recorded import recorded_evaluation, recorded_figures
+from tfvae.reporting.recorded import (
+    best_epoch,
+    recorded_evaluation,
+    recorded_figures,
+    watched,
+)
 from tfvae.runs import Run
 
 if TYPE_CHECKING:
@@ -80,11 +85,9 @@ def _metrics(run: Run, weights: str) -> tuple[dict[str, Any], str]:
         )
     if weights == "ema":  # the history is of the weights that they are averages of
         return {}, ""
-    watched = run.history.get("val_elbo") or [-loss for loss in run.history.get("val_loss", ())]
-    if not watched:
+    _, values = watched(run.history)
+    epoch = best_epoch(values) if weights == "best" else len(values) - 1
+    if not values or epoch is None:
         return {}, ""
-    epoch = len(watched) - 1
-    if weights == "best":
-        epoch = max(range(len(watched)), key=watched.__getitem__)
-    terms = {name: values[epoch] for name, values in run.history.items() if name.startswith("val_")}
+    terms = {name: each[epoch] for name, each in run.history.items() if name.startswith("val_")}
     return terms, f"its validation set, in epoch {epoch + 1}"

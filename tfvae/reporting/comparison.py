@@ -19,6 +19,9 @@ from tfvae.runs import Run
 
 # Terms that every example has.
 _TERMS = ("log_marginal", "elbo", "log_likelihood", "kl")
+CRITERIA = ("log_marginal", "log_likelihood")
+"""What runs are ranked by: the bound, or of those of which none has one, the likelihood."""
+
 # Of which there is a best: of a KL there is none.
 _RANKED = ("log_marginal", "elbo", "bits_per_dim")
 _SMALLER = frozenset({"bits_per_dim"})
@@ -41,7 +44,8 @@ class Difference:
         """Compare two models' values [N] of the same examples."""
         differences = np.asarray(values, np.float64) - np.asarray(reference, np.float64)
         count = len(differences)
-        spread = float(differences.std(ddof=1)) if count > 1 else math.nan
+        with np.errstate(invalid="ignore"):  # of a run that diverged there is no spread
+            spread = float(differences.std(ddof=1)) if count > 1 else math.nan
         return cls(float(differences.mean()), spread / math.sqrt(count))
 
     def __str__(self) -> str:
@@ -112,7 +116,7 @@ class Comparison:
         A likelihood alone says how well examples are copied: it ranks those of which none has a
         bound.
         """
-        names = ("log_marginal",) if self._values("log_marginal") else ("log_likelihood",)
+        names = CRITERIA[:1] if self._values(CRITERIA[0]) else CRITERIA[1:]
         return next((name for name in names if len(self._values(name)) > 1), None)
 
     @property
@@ -176,9 +180,9 @@ class Comparison:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it for a JSON document."""
+        """Return all of it for a JSON document; NaN and infinity become None."""
         differences = self.differences()
-        return {
+        document = {
             "data": self.source,
             "fingerprint": self.fingerprint,
             "examples": self.examples,
@@ -195,17 +199,17 @@ class Comparison:
                     "status": judged.run.status,
                     "epochs": judged.run.epochs,
                     "parameters": judged.parameters,
-                    "metrics": markup.plain(judged.figures),
+                    "metrics": judged.figures,
                     "problem": judged.scored.problem or None,
                     "differences": {
-                        term: markup.plain(difference)
+                        term: difference
                         for term, all_of_them in differences.items()
                         if (difference := all_of_them[place]) is not None
                     },
                 }
                 for place, judged in enumerate(self.judged)
             ],
-            "configurations": {
-                name: list(values) for name, values in self.configurations().items()
-            },
+            "configurations": self.configurations(),
         }
+        plain: dict[str, Any] = markup.plain(document)
+        return plain

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +22,15 @@ from tfvae.reporting.blocks import (
     TableBlock,
     Text,
 )
-from tfvae.reporting.comparison import Comparison
+from tfvae.reporting.comparison import CRITERIA, Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DASHES = ("solid", "dashed", "dotted", "dashdot")
 _COLORS = ("#0b5cad", "#9a4a00", "#1a6e4a", "#7a2a6a", "#4a4a4a", "#a01830")
+_DASHES = ("solid", "dashed", "dotted", "dashdot")
+# In grey, where colours tell little, dashes alone would tell four curves apart.
+_MARKERS = (None, "o", "s", "^", "D", "v")
 
 
 def page_of(found: Comparison, footer: str) -> Page:
@@ -60,6 +64,10 @@ def _findings(found: Comparison) -> Iterator[Finding]:
     for warning in found.warnings:
         yield Finding("warning", warning)
     criterion = found.criterion
+    for each in found.judged:
+        term = criterion or next((name for name in CRITERIA if name in each.figures), "")
+        if not math.isfinite(each.figures.get(term, 0.0)):
+            yield Finding("warning", f"{each.name} has no finite {term}: it cannot be compared.")
     if criterion is None:
         yield Finding("note", "There is no figure that two runs have: none is called the best.")
         return
@@ -69,11 +77,13 @@ def _findings(found: Comparison) -> Iterator[Finding]:
     for name, difference in zip(
         [each.name for each in found.judged], found.differences().get(criterion, ()), strict=False
     ):
-        if difference is None:
+        if difference is None or not math.isfinite(difference.mean):
             continue
         less = markup.with_error(-difference.mean, difference.error)
         text = f"{name} is {less} nats below {reference}, the best by {criterion}"
-        if abs(difference.mean) > 2 * difference.error:
+        if not math.isfinite(difference.error):
+            yield Finding("note", f"{text}: of one example there is no standard error.")
+        elif abs(difference.mean) > 2 * difference.error:
             yield Finding("good", f"{text}: more than twice its standard error.")
         else:
             yield Finding("note", f"{text}: within twice its standard error, no clear difference.")
@@ -142,31 +152,42 @@ def _curves(found: Comparison) -> Section:
 
 
 def _lines(curves: dict[str, Any], label: str) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure((7.5, 3.6), layout="constrained")
     axes = figure.subplots()
-    styles = itertools.cycle(zip(_COLORS, itertools.cycle(_DASHES), strict=False))
-    for (name, values), (color, dashes) in zip(curves.items(), styles, strict=False):
-        marker = "o" if len(values) == 1 else None
-        epochs = range(1, len(values) + 1)
-        axes.plot(epochs, values, color=color, linestyle=dashes, marker=marker, label=name)
+    styles = zip(itertools.cycle(_COLORS), itertools.cycle(_DASHES), strict=False)
+    for place, (values, (color, dashes)) in enumerate(zip(curves.values(), styles, strict=False)):
+        axes.plot(
+            range(1, len(values) + 1),
+            values,
+            color=color,
+            linestyle=dashes,
+            marker=_MARKERS[place // len(_DASHES) % len(_MARKERS)] or "o" * (len(values) == 1),
+            markevery=max(1, len(values) // 8),
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch", color=MUTED)
     axes.set_ylabel(label, color=MUTED)
     axes.spines[["top", "right"]].set_visible(False)
     # Names that begin with an underscore would have no entry of their own.
-    axes.legend(axes.get_lines(), list(curves), frameon=False, labelcolor=INK)
+    legend = axes.legend(axes.get_lines(), list(curves), frameon=False, labelcolor=INK)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
 
 
 def _pictures(found: Comparison) -> Iterator[Section]:
-    for kind in found.request.kinds or ():
+    for kind in dict.fromkeys(found.request.kinds or ()):
         shown = [
-            Picture(picture.source, f"{each.name}: {picture.title}", picture.width)
+            dataclasses.replace(picture, title=f"{each.name}: {picture.title}")
             for each in found.judged
             if (picture := each.pictures.get(kind)) is not None
         ]
         missing = [each.name for each in found.judged if kind not in each.pictures]
         absent = [f"Not drawn of {', '.join(missing)}."] if missing else []
-        yield Section(kind.capitalize(), [Pictures(shown)] if shown else (), absent)
+        title = f"{kind.capitalize()} of each run"
+        yield Section(title, [Pictures(shown)] if shown else (), absent)
 
 
 def _configurations(found: Comparison) -> Section:

@@ -190,4 +190,4 @@ def lines(obstacles: dict[str, str]) -> Iterator[str]:
     for kind, reason in obstacles.items():
         by_reason.setdefault(reason, []).append(kind)
     for reason, kinds in by_reason.items():
-        yield f"{', '.join(kinds)}: {reason}."
+        yield f"{', '.join(kinds)}: {reason.rstrip('.')}."

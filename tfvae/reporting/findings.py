@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from tfvae import markup
 from tfvae.reporting.blocks import Figures, Finding
 from tfvae.reporting.facts import Exported, Facts
+from tfvae.reporting.recorded import best_epoch, watched
 
-# Of what is known to two places, this share of the bound is more than noise of an epoch.
+# Of what is known to two places, this share of it is more than noise of an epoch.
 _SHARE = 0.01
 _ENDS = {
     "running": "Training is running, or was killed",
@@ -76,29 +77,31 @@ def _training(facts: Facts) -> Iterator[Finding]:
     if broken:
         names = ", ".join(broken)
         yield Finding("warning", f"NaN or infinity in the history, of {names}.")
-    yield from _validation(run.history)
+    yield from _validation(run.history, facts.request.weights)
 
 
-def _validation(history: dict[str, list[float]]) -> Iterator[Finding]:
-    name, sign = ("val_elbo", 1.0) if "val_elbo" in history else ("val_loss", -1.0)
-    values = [sign * value for value in history.get(name, [])]
-    if not values or not all(map(math.isfinite, values)):
-        yield Finding("note", "Without a validation set, the curves cannot show overfitting.")
+def _validation(history: dict[str, list[float]], weights: str) -> Iterator[Finding]:
+    name, values = watched(history)
+    best = best_epoch(values)
+    if best is None:
+        # Of one that is NaN throughout, that was said.
+        if not values:
+            yield Finding("note", "Without a validation set, the curves cannot show overfitting.")
         return
-    label = "validation ELBO" if sign > 0 else "validation loss"
-    best = max(range(len(values)), key=values.__getitem__)
+    label = "validation ELBO" if name == "val_elbo" else "validation loss"
+    if not math.isfinite(values[-1]):
+        last = markup.number(values[-1])
+        yield _better(f"The last {label} is {last}; epoch {best + 1} has the best", weights)
+        return
     lost = values[best] - values[-1]
-    if lost > _SHARE * abs(values[best]):
-        yield Finding(
-            "warning",
-            f"The last {label} is {markup.number(lost)} nats worse than that of epoch {best + 1}, "
-            "the best: consider its weights (--weights best), or fewer epochs.",
-        )
+    if lost > _SHARE * _size(values):
+        worse = f"The last {label} is {markup.number(lost)} nats worse than that of epoch"
+        yield _better(f"{worse} {best + 1}, the best", weights)
     tenth = max(1, len(values) // 10)
-    if best >= len(values) - tenth and len(values) > 2 * tenth:
-        before = max(values[:-tenth])
-        gain = values[best] - before
-        if gain > 0.001 * abs(before):
+    before = best_epoch(values[:-tenth])
+    if best >= len(values) - tenth and before is not None and len(values) > 2 * tenth:
+        gain = values[best] - values[before]
+        if gain > _SHARE / 10 * _size(values):
             yield Finding(
                 "note",
                 f"The {label} still improved when training ended, by {markup.number(gain)} nats "
@@ -106,14 +109,31 @@ def _validation(history: dict[str, list[float]]) -> Iterator[Finding]:
             )
     train = history.get(name.removeprefix("val_"), [])
     if train and math.isfinite(train[-1]):
-        gap = sign * train[-1] - values[-1]
-        large = gap > 5 * _SHARE * abs(train[-1])
+        gap = (train[-1] if name == "val_elbo" else -train[-1]) - values[-1]
+        large = gap > 5 * _SHARE * _size(train)
         yield Finding(
             "warning" if large else "good",
             f"In the last epoch the training set is {markup.number(abs(gap))} nats "
             f"{'better' if gap >= 0 else 'worse'} than the validation set"
             + (": the model overfits." if large else "."),
         )
+
+
+def _better(worse: str, weights: str) -> Finding:
+    """Say that the last epoch is not the best, whose weights may be those that are reported."""
+    if weights == "best":
+        return Finding("note", f"{worse}, whose weights these are.")
+    advice = "consider its weights (--weights best), or fewer epochs"
+    return Finding("warning", f"{worse}: {advice}.")
+
+
+def _size(curve: Sequence[float]) -> float:
+    """Return what differences of a curve are judged by: its last value, or its range.
+
+    Of densities the ELBO may end anywhere near 0, which alone would make every difference large.
+    """
+    finite = [value for value in curve if math.isfinite(value)]
+    return max(abs(finite[-1]), max(finite) - min(finite))
 
 
 def _latents(facts: Facts) -> Iterator[Finding]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfvae.runs import EVALUATION, Run
@@ -27,6 +29,22 @@ def recorded_evaluation(run: Run, weights: str | None = None) -> dict[str, Any]:
     if weights is not None and document.get("weights", "last") != weights:
         return {}
     return document
+
+
+def watched(history: Mapping[str, Sequence[float]]) -> tuple[str, list[float]]:
+    """Return which term tells the best epoch, and its values, of which the greatest is best.
+
+    Without a validation set there are none.
+    """
+    if "val_elbo" in history:
+        return "val_elbo", list(history["val_elbo"])
+    return "val_loss", [-loss for loss in history.get("val_loss", ())]
+
+
+def best_epoch(values: Sequence[float]) -> int | None:
+    """Return, counted from 0, where the greatest finite value is; None where none is finite."""
+    finite = [epoch for epoch, value in enumerate(values) if math.isfinite(value)]
+    return max(finite, key=values.__getitem__, default=None)
 
 
 def flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:

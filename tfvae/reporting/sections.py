@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from tfvae import description, markup
@@ -13,7 +14,7 @@ from tfvae.export.verification import by_runtime
 from tfvae.markup import Table
 from tfvae.reporting.blocks import Block, Code, Pictures, Section, TableBlock, Text
 from tfvae.reporting.facts import Facts, lines
-from tfvae.reporting.recorded import recorded_figures
+from tfvae.reporting.recorded import best_epoch, recorded_figures, watched
 
 _COURSE = ("training",)
 _DATA = ("samples", "reconstructions", "forecast", "levels")
@@ -42,8 +43,9 @@ def _metrics(facts: Facts) -> Section:
     else:
         rows = facts.scored.rows
         count, request = facts.scored.examples, facts.request
+        every = facts.dataset is not None and count == len(facts.dataset.test)
         title = (
-            f"On {'the first ' * (request.limit is not None)}{count:,} test examples, "
+            f"On {'all ' if every else 'the first '}{count:,} test examples, "
             f"{request.samples:,} importance samples, seed {request.seed}; ± standard errors"
         )
         blocks.append(TableBlock(Table(rows, ("", "value", ""), title, (1,))))
@@ -100,10 +102,8 @@ def _curves(facts: Facts) -> Section:
     if not any(run.history.values()):
         why = "its file is missing" if run.epochs else "no epoch was completed"
         return Section("Training", blocks, (f"The run has no history: {why}.",))
-    name = "val_elbo" if "val_elbo" in run.history else "val_loss"
-    watched = run.history.get(name, [])
-    sign = 1 if name == "val_elbo" else -1
-    best = max(range(len(watched)), key=lambda epoch: sign * watched[epoch]) if watched else None
+    name, watching = watched(run.history)
+    best = best_epoch(watching)
     best = None if best == run.epochs - 1 else best  # it is the last, which stands there already
     header = ["", "first epoch", "last epoch"]
     if best is not None:
@@ -187,13 +187,18 @@ def _repeat(facts: Facts) -> Section:
     git = environment.get("git") or {}
     folder = shlex.quote(str(run.path))
     request = facts.request
-    limit = "" if request.limit is None else f" --limit {request.limit}"
-    weights = "" if request.weights == "last" else f" --weights {request.weights}"
+    how = f"--samples {request.samples} --seed {request.seed}"
+    how += "" if request.limit is None else f" --limit {request.limit}"
+    how += "" if request.weights == "last" else f" --weights {request.weights}"
+    how += "" if request.data is None else f" --data {shlex.quote(request.data)}"
+    asked = "" if request.metrics is None else f" --metrics {_listed(request.metrics)}"
+    if facts.exported is not None:
+        asked += f" --export {shlex.quote(str(facts.exported.path))}"
     commands = [
         *([f"git checkout {git['commit']}"] if git.get("commit") else []),
         f"tfvae train --config {folder}/config.json --out {folder}-again",
-        f"tfvae evaluate {folder} --samples {request.samples} --seed {request.seed}"
-        f"{limit}{weights}",
+        f"tfvae evaluate {folder} {how}",
+        f"tfvae report {folder} {how}{asked}",
     ]
     state = "none was found"
     if git.get("commit"):
@@ -217,3 +222,7 @@ def _repeat(facts: Facts) -> Section:
         ],
         () if environment else ("What it ran on was not recorded.",),
     )
+
+
+def _listed(names: str | Sequence[str]) -> str:
+    return shlex.quote(names if isinstance(names, str) else ",".join(names))
