@@ -82,8 +82,8 @@ def evaluate(
     """
     loaded = Run.load(run)
     dataset = loaded.data(data)
-    test = dataset.test
-    test = test if limit is None else test.take(min(limit, len(test)))
+    # In memory: what is on disk would be read once for each measurement.
+    test = dataset.test.take(min(limit or len(dataset.test), len(dataset.test)))
     model = loaded.model(weights)
     train = some(dataset.train, LEARNED) if measuring.learns(metrics) else None
     found = measuring.measure(
