@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import functools
 import io
 import json
 import shutil
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,19 +19,16 @@ from matplotlib import image as images
 from pages import Page
 from scipy import stats
 from test_golden import GOLDEN
+from untold import UNTOLD, bare, judged
 
 import tfvae
-from tfvae import examples, markup, reporting
+from tfvae import markup, reporting
 from tfvae.cli import cli
-from tfvae.evaluate import PerExample
-from tfvae.evaluate.measuring import Measures
 from tfvae.export import verification
 from tfvae.export.manifest import Manifest
-from tfvae.records import Records, reader
-from tfvae.reporting import comparison, facts, findings, judging, pages, scoring, sections
+from tfvae.reporting import comparison, facts, findings, judging, pages, sections
 from tfvae.reporting.blocks import Finding
 from tfvae.reporting.request import Request
-from tfvae.reporting.scoring import Scored
 from tfvae.runs import Run, RunConfig, RunError, train
 
 HOW: dict[str, Any] = {
@@ -42,10 +38,6 @@ HOW: dict[str, Any] = {
     "kinds": ("training",),
     "metrics": "reconstruction",
 }
-
-
-UNTOLD = Run(Path("m"), RunConfig(epochs=2), {}, {"elbo": [-9.0, -8.0]}, "complete")
-"""A run of which no more is known than its configuration and its history."""
 
 
 def trained(folder: Path, model: str = "vae", **settings: Any) -> Run:
@@ -128,195 +120,9 @@ def test_every_kind_of_picture_is_drawn_or_its_absence_explained(run: Run, tmp_p
             assert kind in page.text, kind
 
 
-class OnDisk(NamedTuple):
-    """What is made of a run whose data stay on disk.
-
-    Attributes:
-        reads: each part that was read, and how much of it.
-        learned: how many training examples each measurement was given.
-        drawn: how many test examples pictures were of.
-    """
-
-    reads: list[tuple[str, int]]
-    learned: dict[str, int]
-    drawn: list[int]
-
-
-@pytest.fixture
-def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnDisk:
-    dataset = tfvae.data.load(tfvae.convert.convert("digits", tmp_path / "digits").path)
-    known = OnDisk([], {}, [])
-    read = Records.examples
-
-    def counted(self: Records, limit: int | None = None) -> Any:
-        known.reads.append((self.part, len(self) if limit is None else limit))
-        return read(self, limit)
-
-    def measured(model: Any, x: Any, names: list[str], *, train: Any, **_: Any) -> Measures:
-        known.learned[names[0]] = 0 if train is None else len(train)
-        return Measures({}, {}, len(x), 0)
-
-    def drawn(model: Any, shown: Any, *_: Any) -> tuple[dict[str, Any], dict[str, str]]:
-        known.drawn.append(0 if shown is None else len(shown))
-        return {}, {}
-
-    def bound(model: Any, x: Any, *_: Any, **__: Any) -> Any:
-        raise ValueError("None.")
-
-    monkeypatch.setattr(Run, "data", lambda self, path=None: dataset)
-    model = SimpleNamespace(evaluate=lambda x, **_: {"examples": len(x)})
-    monkeypatch.setattr(Run, "model", lambda self, weights: model)
-    monkeypatch.setattr(Records, "examples", counted)
-    monkeypatch.setattr(tfvae.evaluate, "per_example", bound)
-    monkeypatch.setattr(scoring, "measure", measured)
-    monkeypatch.setattr(facts, "drawn", drawn)
-    return known
-
-
-def test_data_on_disk_are_read_once_and_only_where_needed(on_disk: OnDisk) -> None:
-    few = Request(limit=30, metrics=("active_units", "reconstruction"))
-    facts.gather(UNTOLD, few)
-    assert on_disk.reads == [("test", 30)]
-    assert (on_disk.learned, on_disk.drawn) == ({"active_units": 0, "reconstruction": 0}, [30])
-    on_disk.reads.clear()
-    facts.gather(UNTOLD, Request(metrics=("samples", "active_units", "probes")))
-    assert on_disk.reads == [("test", 360), ("train", 1437)]
-    assert on_disk.learned["probes"] == on_disk.learned["samples"] == 1437
-
-
-def test_a_test_set_too_large_for_the_memory(
-    on_disk: OnDisk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader, "MEMORY_BYTES", 100 * 64 * 4)  # a hundred examples
-    monkeypatch.setattr(examples, "SOME_BYTES", 20 * 64 * 8)
-    found = facts.gather(UNTOLD, Request(metrics="reconstruction"))
-    assert found.scored is not None
-    assert found.scored.judged == {"examples": 360}  # streamed
-    assert on_disk.drawn == [20]
-    # More than fit were asked for: without data there is a page all the same.
-    many = facts.gather(UNTOLD, Request(limit=200, metrics="reconstruction"))
-    assert (many.dataset, many.scored) == (None, None)
-    assert "fit into memory" in many.data_problem
-
-
 def test_an_unknown_kind_of_picture(run: Run) -> None:
     with pytest.raises(ValueError, match="'samples'"):
         reporting.report(run, kinds=("sample",))
-
-
-@pytest.mark.parametrize(
-    ("changes", "tone", "said"),
-    [
-        ({"status": "running"}, "warning", "Training is running, or was killed after 2 of 2"),
-        ({"status": "failed", "message": "NaN."}, "warning", "failed after 2 of 2 epochs. NaN."),
-        ({"history": {}}, "warning", "No epoch was completed"),
-        ({"history": {}, "unrecorded": 2}, "note", "The history of training is missing"),
-        ({"history": {"elbo": [-3.0, float("nan")]}}, "warning", "NaN or infinity in the history"),
-        ({"history": {"elbo": [-3.0, -2.0]}}, "note", "cannot show overfitting"),
-        (
-            {"history": {"elbo": [-9.0, -5.0], "val_elbo": [-10.0, -12.0]}},
-            "warning",
-            "The last validation ELBO is 2.000 nats worse than that of epoch 1",
-        ),
-        (
-            {"history": {"elbo": [-9.0, -5.0], "val_elbo": [-10.0, -9.0]}},
-            "warning",
-            "the training set is 4.000 nats better than the validation set: the model overfits",
-        ),
-        (
-            {"history": {"elbo": [-9.0] * 10, "val_elbo": [-10.0] * 9 + [-9.5]}},
-            "note",
-            "still improved when training ended, by 0.5000 nats in the last 1 epoch:",
-        ),
-        (
-            {"history": {"elbo": [-9.0, -5.0], "val_elbo": [-10.0, float("nan")]}},
-            "warning",
-            "The last validation ELBO is nan; epoch 1 has the best: consider its weights",
-        ),
-        # Of densities, whose ELBO may end near 0: 0.01 of the 1.1 that were learned is little.
-        (
-            {"history": {"elbo": [-1.0, 0.1], "val_elbo": [-1.0, 0.09]}},
-            "good",
-            "the training set is 0.0100 nats better than the validation set.",
-        ),
-        ({"environment": {"git": {"commit": "c", "dirty": True}}}, "note", "Files differed from"),
-    ],
-)  # fmt: skip
-def test_findings(changes: dict[str, Any], tone: str, said: str) -> None:
-    found = list(findings.findings(bare(dataclasses.replace(UNTOLD, **changes))))
-    (finding,) = [each for each in found if said in each.text]
-    assert finding.tone == tone
-    tones = [each.tone for each in found]
-    assert tones == sorted(tones, key=["warning", "note", "good"].index)
-
-
-def test_the_best_epoch_is_of_those_that_are_finite(tmp_path: Path) -> None:
-    nan = float("nan")
-    history = {"elbo": [-9.0] * 4, "val_elbo": [nan, -9.0, -7.0, -8.0]}
-    broken = dataclasses.replace(UNTOLD, path=tmp_path, history=history)
-    said = " ".join(each.text for each in findings.findings(bare(broken)))
-    assert "Without a validation set" not in said
-    assert "1.000 nats worse than that of epoch 3, the best: consider its weights" in said
-    (table,) = [block.table for block in sections._curves(bare(broken)).blocks if table_of(block)]
-    assert table.header[-1] == "epoch 3, best val_elbo"
-    assert table.rows[-1][-1] == -7.0
-    assert reporting.card(broken, "best").metrics == {"val_elbo": -7.0}
-    # Of these very weights a report does not advise them.
-    known = dataclasses.replace(bare(broken), request=Request(weights="best"))
-    (found,) = [each for each in findings.findings(known) if "worse than that" in each.text]
-    assert found.tone == "note"
-    assert found.text.endswith("of epoch 3, the best, whose weights these are.")
-    nowhere = dataclasses.replace(broken, history={"val_elbo": [nan, nan, nan, nan]})
-    assert reporting.card(nowhere, "best").metrics == {}
-    assert "Without a validation" not in repr(list(findings.findings(bare(nowhere))))
-
-
-def table_of(block: Any) -> bool:
-    return block.kind == "table"
-
-
-def test_what_repeats_a_report() -> None:
-    request = Request(samples=7, seed=3, limit=9, data="a b", metrics=("ais", "codes"))
-    section = sections._repeat(dataclasses.replace(bare(UNTOLD), request=request))
-    _, measured, reported = section.blocks[0].text.splitlines()[-3:]
-    how = "--samples 7 --seed 3 --limit 9 --data 'a b'"
-    assert measured.endswith(how)
-    assert measured.startswith("tfvae evaluate ")
-    assert reported.startswith("tfvae report ")
-    assert reported.endswith(f"{how} --metrics ais,codes")
-
-
-def test_the_first_examples_may_be_all(on_disk: OnDisk) -> None:
-    for limit, said in ((360, "On all 360 test"), (30, "On the first 30 test")):
-        found = facts.gather(UNTOLD, Request(limit=limit, metrics="reconstruction"))
-        table = sections._metrics(found).blocks[0].table
-        assert table.title.startswith(said)
-
-
-def test_reasons_end_in_one_full_stop() -> None:
-    assert list(facts.lines({"a": "why.", "b": "why.", "c": "how"})) == ["a, b: why.", "c: how."]
-
-
-def test_findings_of_latents() -> None:
-    def found(verdict: str, advice: str) -> Finding:
-        diagnosis = SimpleNamespace(verdict=verdict, finding="2 of 10 are", advice=advice)
-        measured = Measures({"diagnosis": diagnosis}, {}, 5, 0)
-        known = dataclasses.replace(bare(UNTOLD), scored=Scored(5, None, measured=measured))
-        return next(each for each in findings.findings(known) if "2 of 10" in each.text)
-
-    assert found("healthy", "") == Finding("good", "2 of 10 are.")
-    assert found("partial", "").tone == "note"
-    assert found("weak", "try less.") == Finding("warning", "2 of 10 are. Try less.")
-
-
-@functools.cache
-def tiny() -> Any:
-    return tfvae.zoo.vae((2, 2), latent_dim=2, hidden=(4,))
-
-
-def bare(run: Run) -> facts.Facts:
-    """What is known of a run whose data are gone."""
-    return facts.Facts(run, Request(), tiny(), None, "Gone.", None, {}, {}, {}, ([], []), None)
 
 
 @pytest.mark.slow
@@ -416,106 +222,6 @@ def test_what_differs(compared: tuple[comparison.Comparison, str]) -> None:
     assert document["configurations"]["seed"] == [0, 3]
     assert document["examples"] == 30
     assert found.judged[0].run.path.name in page.text
-
-
-def judged(name: str, values: dict[str, Any], run: Run, **changes: Any) -> comparison.Judged:
-    """A run of which nothing but figures is known, or [N] values of the bound."""
-    scored = Scored(3, None, judged=values)
-    if "each" in changes:
-        each = np.asarray(changes.pop("each"))
-        scored = Scored(3, PerExample(each, each, np.zeros((3, 1)), 1.0, 2))
-    run = dataclasses.replace(run, path=Path(name), **changes)
-    return comparison.Judged(name, run, ("Bernoulli", "binary"), 1, scored, {})
-
-
-def test_what_is_best() -> None:
-    def of(*each: comparison.Judged) -> comparison.Comparison:
-        return comparison.Comparison(each, Request(), "d", "f" * 64, ())
-
-    low = judged("a", {}, UNTOLD, each=[1.0, 2.0, 3.0])
-    high = judged("b", {}, UNTOLD, each=[2.0, 3.5, 3.0])
-    without = judged("c", {"log_likelihood": 90.0, "loss": -90.0}, UNTOLD)
-    found = of(low, high, without)
-    # An autoencoder's likelihood, however high, does not make it the best of models with a bound.
-    assert (found.criterion, found.reference) == ("log_marginal", high)
-    assert found.best("log_marginal") == 1
-    assert found.best("bits_per_dim") == 1  # the smallest
-    assert found.best("log_likelihood") is None
-    assert found.best("kl") is None
-    assert found.best("loss") is None
-    (difference, *others) = found.differences()["log_marginal"]
-    assert others == [None, None]
-    # Of −1, −1.5 and 0 the mean is −5/6, the sample variance 7/12, the standard error √(7/36).
-    assert difference is not None
-    assert difference.mean == pytest.approx(-5 / 6)
-    assert difference.error == pytest.approx((7 / 36) ** 0.5)
-    assert of(without, judged("d", {"log_likelihood": 91.0}, UNTOLD)).best("log_likelihood") == 1
-    assert of(low, low).best("log_marginal") is None  # a tie
-    # Nor is it compared with the likelihood of one that has.
-    assert of(low, without).criterion is None
-    assert of(low, without).reference is low
-    for each in (found, of(low, without), of(without, without)):
-        page = reporting.comparison_page.page_of(each, "")
-        Page(markup.render("page.html", page=page))
-
-
-def test_a_run_that_diverged() -> None:
-    one = judged("a", {}, UNTOLD, each=[1.0, 2.0, 3.0])
-    other = judged("b", {}, UNTOLD, each=[1.0, 2.5, 3.0])
-    lost = judged("c", {}, UNTOLD, each=[1.0, np.nan, -np.inf])
-    for each in ((one, other, lost), (one, lost)):
-        found = comparison.Comparison(each, Request(), "d", "f" * 64, ())
-        page = reporting.comparison_page.page_of(found, "")
-        (finding,) = [each for each in page.findings if each.text.startswith("c ")]
-        text = "c has no finite log_marginal: it cannot be compared."
-        assert finding == Finding("warning", text)
-        document = found.to_dict()
-        assert json.loads(json.dumps(document, allow_nan=False)) == document
-        assert document["runs"][-1]["metrics"]["log_marginal"] is None
-
-
-def test_one_example_has_no_standard_error() -> None:
-    each = [PerExample(np.array([v]), np.array([v]), np.zeros((1, 1)), 1.0, 2) for v in (1.0, 2.0)]
-    assert np.isnan(each[0].means().log_marginal_error)
-    runs = [
-        dataclasses.replace(judged(name, {}, UNTOLD), scored=Scored(1, found))
-        for name, found in zip("ab", each, strict=True)
-    ]
-    found = comparison.Comparison(tuple(runs), Request(), "d", "f" * 64, ())
-    (finding,) = reporting.comparison_page.page_of(found, "").findings
-    assert finding.tone == "note"
-    assert finding.text.endswith("of one example there is no standard error.")
-
-
-def test_curves_are_told_apart_in_grey_too() -> None:
-    curves = {f"_run {place} $x_$": [-9.0, -8.0 - place] for place in range(13)}
-    figure = reporting.comparison_page._lines(curves, "nats")
-    (axes,) = figure.axes
-    lines = axes.get_lines()
-    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}
-    grey = {(line.get_linestyle(), line.get_marker()) for line in lines}
-    assert len(looks) == len(grey) == 13
-    figure.savefig(io.BytesIO())  # "$x_$" is a name, and no formula
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(curves)
-    ticks = [tick for tick in axes.get_xticks() if 1 <= tick <= 2]
-    assert ticks == [1, 2]
-
-
-def test_what_stands_for_a_picture() -> None:
-    figure = reporting.comparison_page._lines({"a": [-9.0], "b": [-8.0]}, "ELBO, nats")
-    picture = reporting.blocks.Picture.of(figure, "The ELBO.")
-    assert picture.words == "In the picture: epoch; ELBO, nats; a; b"
-    shown = dataclasses.replace(
-        judged("r", {}, UNTOLD, each=[1.0, 2.0, 3.0], history={"elbo": [-9.0, -8.0]}),
-        pictures={"training": picture},
-    )
-    request = Request(kinds=("training", "training"))
-    found = comparison.Comparison((shown, shown), request, "d", "f" * 64, ())
-    page = reporting.comparison_page.page_of(found, "")
-    read = Page(markup.render("page.html", page=page))  # which refuses two of one id
-    assert {"Training", "Training of each run"} <= set(read.headings)
-    assert "r: The ELBO." in read.captions
-    assert (picture.words, picture.source) in read.images
 
 
 def test_runs_that_cannot_be_compared(run: Run) -> None:
