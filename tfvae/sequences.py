@@ -149,6 +149,30 @@ def check_observed(
     return array.astype(np.float32)
 
 
+def check_without_gaps(observed: Array, argument: str = "observed") -> None:
+    r"""Refuse what was not observed before the last step that was.
+
+    Args:
+        observed: lengths [N], or a mask, of steps [N, T] or of values [N, T, \*step].
+        argument: what the caller calls it.
+
+    Raises:
+        ValueError: for a gap, or a step of which some values are missing.
+    """
+    if observed.ndim == 1:
+        return
+    seen = observed.reshape(*observed.shape[:2], -1) != 0
+    before = np.logical_or.accumulate(seen.any(axis=-1)[:, ::-1], axis=1)[:, ::-1]
+    gaps = np.flatnonzero((before & ~seen.all(axis=-1)).any(axis=1))
+    if gaps.size:
+        raise ValueError(
+            f"Expected `{argument}` without gaps, for a VRNN reads every step whole up to the last "
+            f"that was observed. Received: gaps in {gaps.size} of {len(observed)} sequences, the "
+            f"first of them at {gaps[0]}. Use a deep_markov_model, whose bound leaves out what is "
+            "missing; or cut sequences at their gaps, or fill these in."
+        )
+
+
 _LABELS = "If y are labels, build the model with ragged=False (--no-ragged)."
 
 

@@ -125,7 +125,7 @@ class SequencePass(VAE):
         """Refuse y that do not say what was observed, if they are read."""
         examples = intake.first(examples)
         if self.ragged and examples.y is not None:
-            sequences.check_observed(examples.x, examples.y, self.data_shape, "y")
+            self.check_observed(examples.x, examples.y, "y")
 
     def unpack(self, data: Any) -> Unpacked:
         """Read a batch; y is what was observed."""
@@ -304,8 +304,11 @@ class SequencePass(VAE):
         if examples.y is None or not (self.ragged or observed is not None):
             return examples.values(), None
         values = examples.values()
-        given = sequences.check_observed(values, examples.y, self.data_shape)
-        return values, given
+        return values, self.check_observed(values, examples.y, "observed")
+
+    def check_observed(self, x: Any, observed: Any, argument: str) -> Any:
+        """Return what was observed of sequences as an array, checked."""
+        return sequences.check_observed(x, observed, self.data_shape, argument)
 
     @property
     def own_config(self) -> dict[str, Any]:

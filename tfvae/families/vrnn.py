@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from tfvae import conditions, random
+from tfvae import conditions, random, sequences
 from tfvae.families.memory import Memory
 from tfvae.families.passes import Paths, cut
 from tfvae.families.paths import Chain, as_before, as_rows, under_every
@@ -27,13 +27,15 @@ class VRNN(SequentialVAE):
     .. math:: p(x, z) = \prod_{t=1}^T p(z_t | h_{t-1})\, p(x_t | z_t, h_{t-1}), \qquad
         h_t = f(h_{t-1}, x_t, z_t), \qquad q(z|x) = \prod_{t=1}^T q(z_t | x_t, h_{t-1})
 
-    All that is said of :class:`SequentialVAE` holds but that it imputes: its posterior knows what
-    was before a step, not what comes after. Of values that were not observed the recurrence reads
-    that they were not.
+    All that is said of :class:`SequentialVAE` holds but that it imputes, and that values may be
+    missing: h_t is a function of the whole of x_t, and q(z|x) knows what was before a step, not
+    what comes after. So sequences may end at any step, and up to there all must have been observed.
+    Gaps are refused in arrays and eager tensors. In streams they go unseen: a recurrence that reads
+    0 in them bounds the density of another model than the one that ``generate`` draws from.
 
     Args:
-        encoder: two inputs, x [B, H, \*step], 0 where it was not observed, and what was observed
-            of it, of the same shape, to features of each step alone [B, H, k], for any H.
+        encoder: two inputs, x [B, H, \*step], 0 after the last step, and what was observed of it,
+            of the same shape, to features of each step alone [B, H, k], for any H.
         decoder: two inputs, latents [B, H, d] and the states before them [B, H, n], to the
             likelihood's parameters at each step, for any H.
         prior: p(z_t|h_{t-1}), and what is remembered.
@@ -74,6 +76,19 @@ class VRNN(SequentialVAE):
     ) -> Any:
         """Refuse to decode latents alone: p(x_t|z_t, h_{t-1}) depends on x before t."""
         raise ValueError(self.decode_obstacle)
+
+    def check_observed(self, x: Any, observed: Any, argument: str) -> Any:
+        """Return what was observed of sequences as an array, checked; refuse gaps."""
+        given = super().check_observed(x, observed, argument)
+        sequences.check_without_gaps(given, argument)
+        return given
+
+    def mask(self, observed: tf.Tensor) -> tf.Tensor:
+        """Return what was observed as a mask that broadcasts to x; refuse gaps, if they show."""
+        mask = super().mask(observed)
+        if tf.executing_eagerly():
+            sequences.check_without_gaps(mask.numpy(), "observed")
+        return mask
 
     def paths(self, params: tf.Tensor, valid: tf.Tensor | None) -> Paths:
         """Return what features [B, T, k] say, and which steps there are [B, T], of paths."""

@@ -121,7 +121,8 @@ def vrnn(
         h_t = f(h_{t-1}, x_t, z_t)
 
     Where a step depends on many before it, as in sound or handwriting. Sequences may differ in
-    length and have values missing, as of ``deep_markov_model``. It forecasts, and does not impute.
+    length, but have no gaps: a step reads all of the one before. Where values are missing, use
+    ``deep_markov_model``. It forecasts, and does not impute.
 
     Args:
         data_shape: steps T, and the shape of the values of one: (T, n). Shorter sequences are
@@ -135,7 +136,7 @@ def vrnn(
         likelihood: the distribution layer of one step, or the name of one.
         objective: an objective; ELBO by default.
         ragged: whether the labels y that come with data say what was observed: lengths, or a
-            mask. False where they are labels, which are not used.
+            mask without gaps. False where they are labels, which are not used.
         seed: of the weights, the noise and the data order.
 
     Returns:
