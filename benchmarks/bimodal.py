@@ -66,7 +66,7 @@ def main() -> None:
         "the truth": log_truth(*held_out),
         "a Normal": layer(network(held_out[0])).log_prob(held_out[1]).numpy(),
         "latent variables": tfvae.evaluate.log_marginal(
-            vae, held_out[0], condition=held_out[1], samples=1000
+            vae, held_out[1], condition=held_out[0], samples=1000
         ),
     }
     for name, each in found.items():

@@ -46,12 +46,28 @@ def linear() -> Any:
 def test_the_bound_of_an_exact_posterior_is_the_density(linear: Any) -> None:
     x, y = pairs()
     exact = stats.norm(A * x, np.hypot(B, S)).logpdf(y)[:, 0]
-    bound = tfvae.evaluate.log_marginal(linear, x, condition=y, samples=3)
     # All weights are equal: float32 rounding of terms of some ten nats is left.
-    np.testing.assert_allclose(bound, exact, atol=1e-4)
+    for given, beside in ((y, x), (Examples(x, y), None)):
+        bound = tfvae.evaluate.log_marginal(linear, given, condition=beside, samples=3)
+        np.testing.assert_allclose(bound, exact, atol=1e-4)
     np.testing.assert_allclose(
         linear.score(y, condition=x, samples=3).log_marginal, exact, atol=1e-4
     )
+
+
+def test_a_condition_is_x_everywhere(linear: Any) -> None:
+    x, y = pairs(6)
+    # E[z|x, y], as the encoder has it: of a product and a sum, float32.
+    exact = (y - A * x) * B / (B**2 + S**2)
+    for codes in (
+        linear.code(y, condition=x),
+        tfvae.features.codes(linear, y, condition=x),
+        tfvae.features.codes(linear, Examples(x, y)),
+    ):
+        np.testing.assert_allclose(codes, exact, atol=1e-5)
+    mse = tfvae.evaluate.reconstruction(linear, y, condition=x).mse.mean
+    mean = np.asarray(linear.reconstruct(y, condition=x))
+    assert mse == pytest.approx(np.mean((mean - y) ** 2), rel=1e-4)
 
 
 def test_predict_is_the_mean(linear: Any) -> None:
@@ -111,7 +127,7 @@ def test_two_branches_that_no_bell_follows(bimodal: Any) -> None:
     )
     # The best bell for each x has the mean 0 and the variance (1 + x/2)² + 0.2².
     bell = np.mean(stats.norm(0, np.hypot(1 + x / 2, 0.2)).logpdf(y))
-    found = tfvae.evaluate.log_marginal(bimodal, x, condition=y, samples=100).mean()
+    found = tfvae.evaluate.log_marginal(bimodal, y, condition=x, samples=100).mean()
     assert (bell + truth) / 2 < found < truth + 0.05, (bell, found, truth)
     # At 0 it draws on both sides, and less between them than halfway from the truth to the bell.
     drawn = bimodal.generate(2000, condition=np.zeros((2000, 1))).sample.numpy()
@@ -133,6 +149,7 @@ def test_saved_and_loaded(linear: Any, tmp_path: Path) -> None:
     [
         (lambda v, x, y: v.fit(x), "Expected targets, one for each row of `x`"),
         (lambda v, x, y: v.evaluate(x), "Expected targets"),
+        (lambda v, x, y: tfvae.evaluate.evaluate(v, x), r"evaluate\(vae, y, condition=x\)"),
         (lambda v, x, y: v.fit(x, y[:3]), "one entry per example"),
         (lambda v, x, y: v.fit(x, np.hstack([y, y])), r"Expected `x` of shape \[batch, 1\]"),
         (lambda v, x, y: v.fit(x * np.nan, y), "finite conditions"),

@@ -103,7 +103,7 @@ def fit_prior(
             "Expected `x` to be examples in memory: an array or tfvae.data.Examples. "
             f"Received: a {type(x).__name__}."
         )
-    examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
+    examples = intake.examples(vae.likelihood, *vae.beside(x, condition))
     fitted = _start(vae, prior, seed)
     if not (fitted.has_density or isinstance(fitted, SecondStage)):
         raise ValueError(

@@ -47,7 +47,7 @@ def codes(
         (5, 3)
     """
     check_count("batch_size", batch_size)
-    examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
+    examples = intake.examples(vae.likelihood, *vae.beside(x, condition))
     given = None
     if conditions.takes_condition(vae.encoder):
         vae.check_condition(examples, "codes(vae, x, condition=c)")

@@ -130,7 +130,7 @@ def gradient_meter(
     check_samples(draws, minimum=4, argument="draws")
     if draws % 2:
         raise ValueError(f"Expected `draws` to be even, in pairs. Received: draws={draws}.")
-    examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
+    examples = intake.examples(vae.likelihood, *vae.beside(x, condition))
     vae.check_condition(examples, "gradient_noise(vae, x, objective, condition=c)")
     groups = _groups(vae)
     beside = tf.constant(examples.y) if vae.reads_y and examples.y is not None else None

@@ -67,6 +67,14 @@ class TraceModel(StepModel):
         """
         return x, y, weight
 
+    def beside(self, x: Any, condition: Any = None) -> tuple[Any, Any, Any]:
+        """Return what :meth:`arrange` does of data and of what is called their condition.
+
+        A condition is what x is modelled given. Without one, data that bring something are
+        arranged as `fit` takes them.
+        """
+        return self.arrange(x) if condition is None else (x, condition, None)
+
     def make_train_function(self, force: bool = False) -> None:
         """Build what Keras calls for each step of a pipeline."""
         if tf.distribute.has_strategy():

@@ -94,7 +94,7 @@ def active_units(
     """
     check_samples(samples, minimum=2)
     check_number("threshold", threshold, minimum=0)
-    examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
+    examples = intake.examples(vae.likelihood, *vae.beside(x, condition))
     if len(examples) < 2:
         raise ValueError(
             f"Expected at least two examples, between which codes can vary. "

@@ -64,7 +64,7 @@ def read(
         ValueError: for too few examples, and data that do not fit the model.
     """
     check_count("batch_size", batch_size)
-    examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
+    examples = intake.examples(vae.likelihood, *vae.beside(x, condition))
     if len(examples) < least:
         raise UndefinedError(
             f"Expected `x` to hold at least {least} examples. Received: {len(examples)}."

@@ -225,7 +225,7 @@ def _pass(
                 "vae.evaluate(x)"
                 + (", or fit another prior: vae.fit_prior(x)." if slot == "prior" else ".")
             )
-    examples = intake.examples(vae.likelihood, *vae.arrange(x, condition))
+    examples = intake.examples(vae.likelihood, *vae.beside(x, condition))
     vae.check_condition(examples, "log_marginal(vae, x, condition=c)")
     values, conditions = examples.values(), examples.y if vae.reads_y else None
     batch_size = min(batch_size, len(values))

@@ -25,10 +25,11 @@ class SupervisedVAE(VAE):
     each take x. Whatever the likelihood's family, noise that bends, splits or widens with x is
     the integral's to follow.
 
-    ``fit``, ``evaluate``, :func:`tfvae.evaluate.evaluate` and ``predict`` take inputs and targets
-    as any Keras model does. Everything else speaks of the data y and of its condition x:
-    ``generate(condition=x)`` draws y, ``encode(y, condition=x)`` and ``score(y, condition=x)``
-    take y, and so do the endpoints of an export.
+    ``fit``, ``evaluate`` and ``predict`` take inputs and targets as any Keras model does, and pairs
+    (x, y) and Examples are inputs and targets wherever they are given. A condition is x everywhere,
+    and what it is the condition of is y: ``generate(condition=x)`` draws y, and ``score(y,
+    condition=x)``, ``encode(y, condition=x)``, ``tfvae.evaluate.evaluate(vae, y, condition=x)`` and
+    the endpoints of an export take y.
 
     Args:
         encoder: [y, x] to the posterior's parameters: the recognition network.
@@ -79,7 +80,9 @@ class SupervisedVAE(VAE):
         if y is None:
             raise ValueError(
                 f"Expected targets, one for each row of `{argument}`. Received: {argument} alone. "
-                "Pass them too: vae.fit(x, y). Batches come as a tf.data.Dataset of pairs."
+                "Pass them too: vae.fit(x, y). Batches come as a tf.data.Dataset of pairs. Where "
+                "there is a `condition`, pass x as that: tfvae.evaluate.evaluate(vae, y, "
+                "condition=x)."
             )
         y = np.asarray(y)
         if y.ndim == 1 and self.data_shape == (1,):
