@@ -442,3 +442,12 @@ def test_labels_are_left_alone_where_they_are_labels() -> None:
     labels = np.arange(32) % 10
     vae.check_examples(tfvae.data.Examples(x, labels))
     assert vae.unpack((x, labels)).mask is None
+
+
+def test_a_posterior_that_would_draw_its_weights_twice_is_refused() -> None:
+    plain = small()
+    combiner = tfvae.bayesian.to_bayesian(plain.posterior.combiner)
+    posterior = Structured(combiner, plain.posterior.layer, plain.steps)
+    parts = {"prior": plain.prior, "likelihood": plain.likelihood}
+    with pytest.raises(ValueError, match=r"without Bayesian layers.*other weights"):
+        SequentialVAE(plain.encoder, plain.decoder, posterior=posterior, **parts)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfvae import conditions, intake, random, sequences
+from tfvae.bayesian.layers import layers_of
 from tfvae.bayesian.sampling import carried
 from tfvae.data import Examples
 from tfvae.families.markov import Markov
@@ -71,6 +72,13 @@ class SequencePass(VAE):
                     f"Expected `{argument}` to be a tfvae.families.{kind.__name__}. "
                     f"Received: {argument}={value!r}."
                 )
+        if drawn := layers_of(posterior):
+            # Their draws belong to rows, and the rows of one step are not those of all steps.
+            raise ValueError(
+                "Expected a `posterior` without Bayesian layers, for it draws a path step by step, "
+                "and its density at all steps at once would be that of other weights. Received: "
+                f"one with {drawn[0].name!r}. Make the encoder or the decoder Bayesian."
+            )
         if prior.steps != likelihood.steps:
             raise ValueError(
                 "Expected slots of one number of steps. Received: "
