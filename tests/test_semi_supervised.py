@@ -125,6 +125,12 @@ def test_what_is_not_told_is_found_out(trained: Any) -> None:
     np.testing.assert_allclose(trained.predict(x, verbose=0), trained.reconstruct(x), atol=1e-6)
     other = (found + 1) % K
     assert np.abs(trained.reconstruct(x, other) - trained.reconstruct(x)).max() > 0.5
+    # To decode takes a class: -1 would be read as the last one.
+    with pytest.raises(ValueError, match=r"whole numbers from 0 to 2.*such as -1"):
+        trained.decode(np.zeros((9, trained.latent_shape[0])), condition=np.full(9, -1))
+    for wrong in (K, 1.5, -2):
+        with pytest.raises(ValueError, match="whole numbers from 0 to 2"):
+            trained.encode(x, condition=np.full(9, wrong))
     shares = trained.classify(Examples(x), batch_size=4)
     np.testing.assert_allclose(shares, trained.classify(x), atol=1e-6)
     np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-6)

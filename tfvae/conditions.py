@@ -64,7 +64,7 @@ def run(
     """Run a network on x or z [B, ...], and on the condition [B, ...] if it takes one.
 
     Raises:
-        ValueError: if it takes one and there is none.
+        ValueError: if it takes one and there is none; and eagerly, for labels of no class.
     """
     if not takes_condition(network):
         return network(value, training=training)
@@ -80,6 +80,8 @@ def run(
 
 
 def run_samples(
+    if tf.executing_eagerly() and (classes := classes_of(network)) is not None:
+        check_labels(condition.numpy(), classes, network.name)
     network: Any,
     value: tf.Tensor,
     shape: tuple[int, ...],

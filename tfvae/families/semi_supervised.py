@@ -88,10 +88,11 @@ class SemiSupervisedVAE(VAE):
     .. math:: \log p(x) \ge \sum_y q(y|x)\, \bigl(\mathrm{ELBO}(x, y) - \log q(y|x)\bigr)
 
     Train with ``fit(x, y)``, where y is -1 for examples without a label. The logs have the
-    ``accuracy`` on labelled examples. Of a conditional model it has all: ``generate(n,
-    condition=labels)``, ``decode``, ``encode``; where their condition is left out, or -1, the
-    classifier's first choice stands for it, and in ``score`` and :mod:`tfvae.evaluate` the sum
-    over classes, which makes theirs the bound on log p(x).
+    ``accuracy`` on labelled examples, if there are any. Of a conditional model it has all:
+    ``generate(n, condition=labels)``, ``decode(z, condition=labels)``, which need a class; and
+    ``encode``, ``reconstruct``. Where the condition of these is left out, or -1, the classifier's
+    first choice stands for it, and in ``score`` and :mod:`tfvae.evaluate` the sum over classes,
+    which makes theirs the bound on log p(x).
 
     A step runs encoder and decoder for every class, so it takes as many times as long. Of a
     pipeline the labels are not counted: Classification then weighs each as if all were labelled.
@@ -215,6 +216,9 @@ class SemiSupervisedVAE(VAE):
         found = tf.argmax(self._logits(x), axis=-1, output_type=tf.int32)
         if condition is None:
             return found
+        if tf.executing_eagerly():
+            labels = np.asarray(condition)
+            self.check_labels(np.where(labels == UNLABELLED, 0, labels))
         condition = tf.cast(condition, tf.int32)
         return tf.where(condition == UNLABELLED, found, condition)
 
