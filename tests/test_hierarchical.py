@@ -16,7 +16,7 @@ from outside import shared
 from scipy import integrate, stats
 
 import tfvae
-from tfvae import layers, networks, objectives, priors, random, zoo
+from tfvae import layers, networks, objectives, options, priors, random, zoo
 from tfvae.export import ExportError, verification
 from tfvae.export.endpoints import endpoints
 from tfvae.export.manifest import Manifest
@@ -444,6 +444,18 @@ def test_what_does_not_fit_is_refused() -> None:
         zoo.vae((4,), 2, objective=ELBO(beta=(1.0, 2.0)))
     with pytest.raises(ValueError, match="free_bits"):
         ELBO(free_bits=())
+
+
+def test_one_number_is_for_all_levels() -> None:
+    small: Any = {"hidden": (4,), "between": (4,)}
+    one = zoo.hierarchical_vae((4,), (3, 2), kl_warmup=100, free_bits=0.5, **small)
+    other = zoo.hierarchical_vae((4,), (3, 2), kl_warmup=(100,), free_bits=(0.5,), **small)
+    assert one.objective == other.objective == ELBO(beta=LinearWarmup(100), free_bits=0.5)
+    option = options.options("hierarchical_vae")["kl_warmup"]
+    assert option.check(100) == 100
+    assert option.check([5, 6]) == option.parse("5,6") == (5, 6)
+    with pytest.raises(ValueError, match="whole numbers"):
+        option.check(1.5)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Option:
         default: the argument's default; ``inspect.Parameter.empty`` where it has none.
         help: the docstring's words on it.
         many: it takes a tuple.
+        one: it takes a value that stands for a tuple of it.
         optional: it takes None.
         choices: the values it takes; empty where any will do.
         layer: it takes the name of a distribution layer.
@@ -50,6 +51,7 @@ class Option:
     default: Any = inspect.Parameter.empty
     help: str = ""
     many: bool = False
+    one: bool = False
     optional: bool = False
     choices: tuple[Any, ...] = ()
     layer: bool = False
@@ -91,6 +93,8 @@ class Option:
         """
         if value is None and self.optional:
             return None
+        if self.one and self._is_scalar(value):
+            return self.type(value)
         if self.many:
             if not isinstance(value, list | tuple) or not all(map(self._is_scalar, value)):
                 raise self._error(value)
@@ -248,6 +252,7 @@ def _option(parameter: inspect.Parameter, text: str) -> Option | None:
         default=parameter.default,
         help=text,
         optional=any(isinstance(node, ast.Constant) and node.value is None for node in members),
+        one=len(kinds) > 1 and kinds[0] == kinds[1] | {"many": True},
         layer=any(ast.unparse(node).endswith(_LAYER) for node in members),
         **kinds[0],
     )

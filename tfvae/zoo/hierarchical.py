@@ -21,8 +21,8 @@ def hierarchical_vae(
     inference: Literal["ladder", "bottom_up"] = "ladder",
     between: tuple[int, ...] = (128,),
     grid: bool = False,
-    kl_warmup: tuple[int, ...] = (0,),
-    free_bits: tuple[float, ...] = (0.0,),
+    kl_warmup: tuple[int, ...] | int = 0,
+    free_bits: tuple[float, ...] | float = 0.0,
     **options: Unpack[Options],
 ) -> tfvae.families.HierarchicalVAE:
     """Hierarchical VAE: a chain of latents, each level drawn given the one above.
@@ -63,12 +63,16 @@ def hierarchical_vae(
             f"one. Received: latent_dim={latent_dim!r}."
         )
     o.check_choice("inference", inference, ("ladder", "bottom_up"))
-    for steps in kl_warmup:
+    warmups, free = (
+        tuple(each) if isinstance(each, list | tuple) else (each,)
+        for each in (kl_warmup, free_bits)
+    )
+    for steps in warmups:
         o.check_samples(steps, minimum=0, argument="kl_warmup")
-    betas = tuple(o.LinearWarmup(steps) if steps else 1.0 for steps in kl_warmup)
+    betas = tuple(o.LinearWarmup(steps) if steps else 1.0 for steps in warmups)
     objective = o.ELBO(
         beta=betas[0] if len(betas) == 1 else betas,
-        free_bits=free_bits[0] if len(free_bits) == 1 else tuple(free_bits),
+        free_bits=free[0] if len(free) == 1 else free,
     )
     shapes = _grids(data_shape, dims, between, options) if grid else [(dim,) for dim in dims]
     # What lies between the data and the lowest level is that of the plain VAE.
