@@ -117,3 +117,12 @@ def test_what_does_not_fit_is_refused(vae: tfvae.VAE, x: Any) -> None:
     broken.encoder.set_weights([w * np.nan for w in broken.encoder.get_weights()])
     with pytest.raises(ValueError, match="Expected finite codes"):
         features.codes(broken, x)
+
+
+def test_a_bayesian_encoder_is_trained_on_from_its_means(x: Any) -> None:
+    vae = tfvae.zoo.bayesian_vae((4, 3), 2, hidden=(5,), bayesian="both", likelihood="Normal")
+    model = features.classifier(vae, 3)
+    between = keras.Model(model.inputs, model.get_layer("posterior_mean").output)
+    np.testing.assert_allclose(between.predict_on_batch(x), features.codes(vae, x), rtol=1e-5)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert np.isfinite(model.train_on_batch(x, np.arange(37) % 3))

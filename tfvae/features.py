@@ -11,6 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfvae import conditions, intake
+from tfvae.bayesian.conversion import mean
 from tfvae.generation import in_batches
 from tfvae.layers.base import DistributionLayer
 from tfvae.model import VAE
@@ -119,8 +120,9 @@ def classifier(
 
     .. math:: x \mapsto W\, h(\mathrm E_{q(z|x)}[z]) + b
 
-    The encoder is a copy with the same weights: training the classifier leaves `vae` alone. It is
-    an ordinary Keras model; where the encoder takes a condition, so does the classifier.
+    The encoder is a copy with the same weights, of Bayesian layers with the means of theirs:
+    training the classifier leaves `vae` alone. It is an ordinary Keras model; where the encoder
+    takes a condition, so does the classifier.
 
     Args:
         vae: a trained model.
@@ -161,14 +163,15 @@ def classifier(
         raise ValueError(f"Expected at least two `classes`. Received: classes={classes}.")
     for width in hidden:
         check_count("hidden", width)
-    encoder = twin(vae.encoder)
+    # An ordinary model, whose `fit` gives no seed to draw weights by.
+    encoder, posterior = (mean(part) for part in (vae.encoder, vae.posterior))
     encoder.trainable = not freeze
     x = keras.Input(vae.data_shape, name="x")
     given: Any = x
     if conditions.takes_condition(encoder):
         shape, dtype = conditions.spec_of(encoder)
         given = [x, keras.Input(shape, dtype=dtype, name="condition")]
-    features = PosteriorMean(twin(vae.posterior), name="posterior_mean")(encoder(given))
+    features = PosteriorMean(posterior, name="posterior_mean")(encoder(given))
     for number, width in enumerate(hidden):
         features = keras.layers.Dense(
             width,
