@@ -238,6 +238,18 @@ def test_an_encoder_that_is_told_the_labels_is_refused() -> None:
         probes.probe(cvae, classes(40, 1), classes(20, 2))
 
 
+@pytest.mark.parametrize("make", [tfvae.zoo.deep_markov_model, tfvae.zoo.vrnn])
+def test_sequences_are_probed_for_labels_that_are_no_lengths(make: Any) -> None:
+    vae = make((4, 1), 2, hidden=(4,), units=4, likelihood="Normal", ragged=False)
+    y = np.arange(40) % 2
+    x = np.random.default_rng(0).normal(size=(40, 4, 1)) + 9 * y[:, None, None]
+    found = probes.probe(vae, (x, y), (x, y), [40], probes=["linear"])
+    assert found.dimensions["codes"] == 8
+    assert found.of("raw").accuracy == 1
+    with pytest.raises(ValueError, match="ragged=False"):
+        probes.probe(make((4, 1), 2, hidden=(4,), units=4), (x, y + 1), (x, y + 1))
+
+
 def test_classes_may_be_names() -> None:
     train, test = classes(40, 1), classes(20, 2)
     names = np.array(["cat", "dog"])

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tfvae import features, intake
-from tfvae.conditions import takes_condition
 from tfvae.data import Examples
 from tfvae.examples import check_seed
 from tfvae.model import VAE
@@ -164,7 +163,8 @@ def probe(
     Raises:
         LabelsError: without labels, with labels that are no classes, or only one; for fewer labels
             than classes or more than there are. It is a ValueError.
-        ValueError: for an encoder that is told the labels, and data that do not fit.
+        ValueError: for an encoder that is told the labels, a model that reads something else in y,
+            and data that do not fit.
 
     Example:
         >>> digits = tfvae.data.load("digits")
@@ -177,10 +177,16 @@ def probe(
         Alain and Bengio (2017), Understanding intermediate layers using linear classifier probes,
         arXiv:1610.01644.
     """
-    if takes_condition(vae.encoder):
+    if "encoder" in vae.takers:
         raise ValueError(
             "Expected an encoder that sees x alone. Received: one that takes a condition, which "
             "may tell it the labels that its codes are to be probed for."
+        )
+    if vae.reads_y and not vae.conditional:
+        raise ValueError(
+            "Expected a model that leaves y to be labels. Received: one that reads in it what was "
+            "observed. Build it with ragged=False (--no-ragged), with the same weights: "
+            "vae.set_weights."
         )
     check_count("repeats", repeats)
     check_seed(seed)
