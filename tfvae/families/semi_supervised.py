@@ -152,7 +152,7 @@ class SemiSupervisedVAE(VAE):
         self.labelled = self.add_weight(
             name="labelled", shape=(), initializer="ones", trainable=False
         )
-        self._accuracy = keras.metrics.Mean("accuracy")
+        self._accuracy = _Accuracy("accuracy")
 
     def networks(self) -> tuple[keras.layers.Layer, ...]:
         """Return the networks, and slots that may hold networks of their own."""
@@ -307,10 +307,26 @@ class SemiSupervisedVAE(VAE):
             counted = counted if used is None else counted * tf.cast(used, tf.float32)
         self._accuracy.update_state(tf.cast(trace.right, tf.float32), sample_weight=counted)
 
+    def logs(self, *, training: bool = True) -> dict[str, float]:
+        """Return the metrics as numbers; without the accuracy where no label was seen."""
+        found = super().logs(training=training)
+        return {name: value for name, value in found.items() if not _absent(name, value)}
+
     @property
     def own_config(self) -> dict[str, Any]:
         """The classifier, as it can be saved."""
         return {"classifier": keras.saving.serialize_keras_object(self.classifier)}
+
+
+class _Accuracy(keras.metrics.Mean):
+    """A share of labelled examples; NaN where there were none."""
+
+    def result(self) -> tf.Tensor:
+        return tf.where(tf.convert_to_tensor(self.count) > 0, super().result(), math.nan)
+
+
+def _absent(name: str, value: float) -> bool:
+    return name == "accuracy" and math.isnan(value)
 
 
 def _counts(examples: Examples | Records) -> dict[int, int]:
