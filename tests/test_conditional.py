@@ -146,6 +146,8 @@ def test_any_part_may_take_it_alone() -> None:
         (lambda v, x, y: v.encode(x, condition=np.full(len(x), -1)), "0 to 2.*such as -1"),
         (lambda v, x, y: v.reconstruct(x, y + 1), "0 to 2.*such as 3"),
         (lambda v, x, y: v.decode(np.zeros((1, 2)), condition=[1.5]), "0 to 2.*such as 1.5"),
+        (lambda v, x, y: v.fit(x, np.full(len(x), "cat")), r"np.unique\(y, return_inverse"),
+        (lambda v, x, y: v.generate(2, condition=1), r"1 for all 2 rows.*np.full\(2, 1\)"),
         (lambda v, x, y: v.generate(2), "one for each row.*none for 2 rows"),
         (lambda v, x, y: v.generate(2, condition=[0]), "1 for 2 rows"),
         (lambda v, x, y: v.generate(1, condition=[3]), "from 0 to 2"),

@@ -347,7 +347,10 @@ def test_rows_are_functions_of_their_seeds() -> None:
             np.testing.assert_allclose(ours[row, :length], theirs[0, :length], rtol=1e-5, atol=1e-6)
             np.testing.assert_array_equal(ours[row, length:], 0.0)
     x = walks(3).astype("float32")
-    many, one = vae.forecast(x, 4, samples=2), vae.forecast(x[1:2], 4, samples=2, seed=1)
+    many, one = (
+        vae.forecast(x, 4, samples=2),
+        vae.forecast(x[1:2], np.int64(4), samples=np.int64(2), seed=1),
+    )
     np.testing.assert_allclose(many.sample[:, 1], one.sample[:, 0], rtol=1e-5, atol=1e-6)
     cold = vae.generate(2, temperature=0.0)
     np.testing.assert_array_equal(cold.z[0], cold.z[1])

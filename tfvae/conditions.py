@@ -49,6 +49,12 @@ def check_labels(labels: npt.NDArray[Any], classes: int, taker: str) -> None:
     Raises:
         ValueError: unless all are whole numbers from 0 to classes - 1.
     """
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Expected labels to be whole numbers from 0 to {classes - 1}, as the {taker} asks. "
+            f"Received: dtype {labels.dtype}. Number them: "
+            "names, y = np.unique(y, return_inverse=True)."
+        )
     wrong = labels[(labels < 0) | (labels >= classes) | (labels != np.floor(labels))]
     if wrong.size:
         raise ValueError(
@@ -74,14 +80,14 @@ def run(
             "None. Pass it: as y of vae.fit(x, y), as condition= elsewhere."
         )
     condition = tf.convert_to_tensor(condition)
+    if tf.executing_eagerly() and (classes := classes_of(network)) is not None:
+        check_labels(condition.numpy(), classes, network.name)
     with contextlib.suppress(NotImplementedError):
         condition = tf.cast(condition, spec_of(network)[1])
     return network([value, condition], training=training)
 
 
 def run_samples(
-    if tf.executing_eagerly() and (classes := classes_of(network)) is not None:
-        check_labels(condition.numpy(), classes, network.name)
     network: Any,
     value: tf.Tensor,
     shape: tuple[int, ...],

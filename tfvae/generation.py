@@ -318,7 +318,12 @@ def check_conditions(model: Generative, rows: int, condition: Any) -> None:
             f"Expected `condition` to be an array, as {kind} asks. Received: rows of several "
             "lengths. Pass them all of one length."
         ) from error
-    given = 0 if condition is None or not array.ndim else len(array)
+    if condition is not None and not array.ndim:
+        raise ValueError(
+            f"Expected `condition` to be one for each row, as {kind} asks. Received: {condition!r} "
+            f"for all {rows} rows. Repeat it: np.full({rows}, {condition!r})."
+        )
+    given = 0 if condition is None else len(array)
     if given != rows:
         raise ValueError(
             f"Expected `condition` to be one for each row, as {kind} asks. "

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfvae.layers.base import DistributionLayer, tfd
@@ -155,9 +156,9 @@ def check_layer(argument: str, layer: Any) -> None:
 
 def check_steps(steps: Any, argument: str = "steps") -> int:
     """Return a number of steps, or raise a ``ValueError`` unless it is at least 1."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise ValueError(
             f"Expected `{argument}` to be a whole number of at least 1. "
             f"Received: {argument}={steps!r}."
         )
-    return steps
+    return int(steps)

@@ -186,7 +186,7 @@ class SequentialVAE(SequencePass):
         Raises:
             ValueError: for steps or samples < 1, and sequences that do not fit the model.
         """
-        check_steps(steps)
+        steps = check_steps(steps)
         check_samples(samples)
         self._check_portable("forecast")
         values, mask = self.read(x, observed)

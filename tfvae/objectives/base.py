@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfvae.layers.support import Support
@@ -159,7 +160,7 @@ def only_latent(objective: Objective, trace: Trace) -> Latent:
 
 def check_samples(samples: int, minimum: int = 1, argument: str = "samples") -> None:
     """Raise a ``ValueError`` unless `samples` is a whole number of at least `minimum`."""
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < minimum:
+    if isinstance(samples, bool) or not isinstance(samples, int | np.integer) or samples < minimum:
         raise ValueError(
             f"Expected `{argument}` to be a whole number of at least {minimum}. "
             f"Received: {argument}={samples!r}."
