@@ -63,10 +63,8 @@ def hierarchical_vae(
             f"one. Received: latent_dim={latent_dim!r}."
         )
     o.check_choice("inference", inference, ("ladder", "bottom_up"))
-    warmups, free = (
-        tuple(each) if isinstance(each, list | tuple) else (each,)
-        for each in (kl_warmup, free_bits)
-    )
+    warmups = tuple(kl_warmup) if isinstance(kl_warmup, list | tuple) else (kl_warmup,)
+    free = tuple(free_bits) if isinstance(free_bits, list | tuple) else (free_bits,)
     for steps in warmups:
         o.check_samples(steps, minimum=0, argument="kl_warmup")
     betas = tuple(o.LinearWarmup(steps) if steps else 1.0 for steps in warmups)
