@@ -454,3 +454,17 @@ def test_a_posterior_that_would_draw_its_weights_twice_is_refused() -> None:
     parts = {"prior": plain.prior, "likelihood": plain.likelihood}
     with pytest.raises(ValueError, match=r"without Bayesian layers.*other weights"):
         SequentialVAE(plain.encoder, plain.decoder, posterior=posterior, **parts)
+
+
+def test_weights_leave_zeros_observed(model: SequentialVAE) -> None:
+    """Keras takes no weights without targets: what stands for them says nothing of x."""
+    vae, weight = model, np.ones(32, "float32")
+    x = np.where(walks() < 0, 0, walks()).astype("float32")
+    vae.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    whole = vae.evaluate(x, batch_size=32, verbose=0, return_dict=True)
+    stepwise = vae.evaluate(x, None, 32, 0, weight, steps=1, return_dict=True)
+    batches = tf.data.Dataset.from_tensor_slices(x).batch(32)
+    logs = vae.fit(batches, verbose=0, validation_data=(x, None, weight)).history
+    # The same draws of the same examples, in one batch: float32 rounding is left.
+    assert stepwise["elbo"] == pytest.approx(whole["elbo"], rel=1e-5)
+    assert logs["val_elbo"][0] == pytest.approx(whole["elbo"], rel=1e-5)

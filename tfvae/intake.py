@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -133,11 +133,15 @@ def _floats(x: Any, argument: str) -> Any:
     return array if array.dtype.kind == "f" else array.astype(np.float32)
 
 
-def keras_arguments(examples: Examples) -> tuple[Any, Any, Any]:
-    """Return x, y and sample_weight as Keras's methods take them."""
+def keras_arguments(
+    examples: Examples, stand_in: Callable[[npt.NDArray[Any]], Any]
+) -> tuple[Any, Any, Any]:
+    """Return x, y and sample_weight as Keras's methods take them.
+
+    Keras drops the weights of data without targets: what stands in for them is made of x.
+    """
     x, y, weight = examples.values(), examples.y, examples.weight
-    # Keras drops the weights of data without targets: an autoencoder's target is its input.
-    return x, x if y is None and weight is not None else y, weight
+    return x, stand_in(x) if y is None and weight is not None else y, weight
 
 
 def split_last(

@@ -58,6 +58,10 @@ class TraceModel(StepModel):
     def check_examples(self, examples: Any) -> None:
         """Refuse a training set in memory that a slot cannot be fitted to."""
 
+    def stand_in(self, x: Any) -> Any:
+        """Return what stands for y where Keras asks for one and there is none: x itself."""
+        return x
+
     def arrange(
         self, x: Any, y: Any = None, weight: Any = None, argument: str = "x"
     ) -> tuple[Any, Any, Any]:
@@ -447,5 +451,6 @@ class TraceModel(StepModel):
             return None
         held_out = self._held_out(data)
         if held_out is not None:
-            return intake.keras_arguments(intake.examples(self.likelihood, held_out))
+            examples = intake.examples(self.likelihood, held_out)
+            return intake.keras_arguments(examples, self.stand_in)
         return self.arrange(*data) if isinstance(data, tuple) else self.arrange(data)[0]

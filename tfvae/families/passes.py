@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfvae import conditions, intake, random, sequences
@@ -135,11 +136,14 @@ class SequencePass(VAE):
         if self.ragged and examples.y is not None:
             self.check_observed(examples.x, examples.y, "y")
 
+    def stand_in(self, x: Any) -> Any:
+        """Return lengths that say that all of x was observed, if y is read."""
+        return np.full(len(x), self.steps, np.int32) if self.ragged else x
+
     def unpack(self, data: Any) -> Unpacked:
         """Read a batch; y is what was observed."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        # Keras takes no weights without targets: where there is no y it is x itself.
-        mask = None if y is None or y is x or not self.ragged else self.mask(y)
+        mask = None if y is None or not self.ragged else self.mask(y)
         return Unpacked(seen=x, target=x, mask=mask, weight=weight)
 
     def mask(self, observed: tf.Tensor) -> tf.Tensor:
