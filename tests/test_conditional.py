@@ -16,6 +16,7 @@ from tfvae import conditions
 from tfvae.data import Examples
 from tfvae.export import ExportError, verification
 from tfvae.export.endpoints import endpoints
+from tfvae.loop import NonFiniteError
 
 CLASSES = 3
 
@@ -161,6 +162,20 @@ def test_any_part_may_take_it_alone() -> None:
 def test_refused(call: Any, message: str, trained: tfvae.VAE) -> None:
     with pytest.raises(ValueError, match=message):
         call(trained, *labelled(6))
+
+
+@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_labels_of_a_stream_that_cannot_be(jit: bool) -> None:
+    x, y = labelled(8)
+    vae = made(hidden=())
+    vae.compile(jit_compile=jit)
+    with pytest.raises(ValueError, match=r"whole numbers from 0 to 2.*such as -1"):
+        vae.fit(tf.data.Dataset.from_tensor_slices((x, y - 1)).batch(4), verbose=0)
+    # Of later batches, an embedding would read another class.
+    y[6] = -1
+    with pytest.raises(NonFiniteError, match=r"step 2: .*labels for classes that there are not"):
+        vae.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(4), verbose=0)
+    assert all(np.isfinite(each).all() for each in vae.get_weights())
 
 
 def test_a_condition_that_nothing_takes_is_refused() -> None:

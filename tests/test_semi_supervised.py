@@ -18,6 +18,7 @@ from tfvae import objectives as o
 from tfvae.convert import convert
 from tfvae.data import Examples
 from tfvae.export import verification
+from tfvae.loop import NonFiniteError
 from tfvae.records import Records
 
 K, D = 3, 12
@@ -176,6 +177,7 @@ def test_other_objectives_train(objective: Any) -> None:
         (lambda v, x, y: v.fit(x, y + 1), ValueError, "from 0 to 2.*such as 3"),
         (lambda v, x, y: v.fit(x, y - 2), ValueError, "from 0 to 2.*such as -2"),
         (lambda v, x, y: v.evaluate(x, y + 1), ValueError, "from 0 to 2"),
+        (lambda v, x, y: v.fit(batched(x)), ValueError, r"batches \(x, y\).*x alone"),
         (lambda v, x, y: v.generate(2), ValueError, "one for each row"),
         (lambda v, x, y: v.generate(2, condition=[-1, 0]), ValueError, "from 0 to 2.*such as -1"),
         (lambda v, x, y: v.score(x, condition=y + 1), ValueError, "from 0 to 2"),
@@ -218,8 +220,30 @@ def test_of_arrays_the_labels_are_counted_and_of_a_pipeline_not(trained: Any) ->
     assert float(trained.labelled.numpy()) == pytest.approx(9 / 300)
     vae = made()
     vae.compile(run_eagerly=True)
-    vae.fit(tf.data.Dataset.from_tensor_slices(clusters(4)).batch(4), verbose=0)
+    vae.labelled.assign(0.5)  # as of arrays before
+    vae.fit(batched(*clusters(4)), verbose=0)
     assert float(vae.labelled.numpy()) == 1.0
+
+
+def batched(*arrays: Any) -> Any:
+    return tf.data.Dataset.from_tensor_slices(arrays if arrays[1:] else arrays[0]).batch(4)
+
+
+def test_labels_of_a_stream_that_cannot_be() -> None:
+    vae, (x, y) = made(), clusters(8)
+    vae.compile(run_eagerly=True)
+    for wrong in (-5, K, 99):
+        with pytest.raises(ValueError, match=f"from 0 to 2.*such as {wrong}"):
+            vae.fit(batched(x, np.full(8, wrong)), verbose=0)
+    # Those of the first batch are looked at before training, and later ones stop it.
+    y[4] = K
+    with pytest.raises(NonFiniteError, match=r"step 2: .*labels for classes that there are not"):
+        vae.fit(batched(x, y), verbose=0)
+    assert np.isnan(vae.evaluate(batched(x, y), verbose=0, return_dict=True)["elbo"])
+    trace = vae.trace(x, samples=2, condition=y)
+    broken = np.arange(8) == 4
+    np.testing.assert_array_equal(np.isnan(trace.log_likelihood), np.tile(broken, (2, 1)))
+    np.testing.assert_array_equal(np.isfinite(trace.log_weight), np.tile(~broken, (2, 1)))
 
 
 def test_records_are_learned_from(tmp_path: Path) -> None:

@@ -94,8 +94,16 @@ def examples(
     return given if given.x.dtype == dtype else replace(given, x=given.x.astype(dtype))
 
 
-def checked_stream(likelihood: DistributionLayer, x: Any) -> Any:
-    """Check the first batch of a dataset, ``PyDataset`` or generator, and return the whole."""
+def checked_stream(
+    likelihood: DistributionLayer, x: Any, check: Callable[[Examples], None] | None = None
+) -> Any:
+    """Check the first batch of a dataset, ``PyDataset`` or generator, and return the whole.
+
+    Args:
+        likelihood: what is to explain it.
+        x: the stream.
+        check: looks at the first batch with what stands beside it; where None, y is not read.
+    """
     if isinstance(x, tf.data.Dataset):
         first, stream = next(iter(x.take(1)), None), x
     elif isinstance(x, keras.utils.PyDataset):
@@ -112,7 +120,10 @@ def checked_stream(likelihood: DistributionLayer, x: Any) -> Any:
             f"Expected batches of arrays or tuples. Received: dictionaries of {', '.join(first)}. "
             f"Map them first: x.map(lambda batch: batch[{next(iter(first), 'image')!r}])."
         )
-    examples(likelihood, keras.utils.unpack_x_y_sample_weight(first)[0], argument="x")
+    values, y, _ = keras.utils.unpack_x_y_sample_weight(first)
+    batch = examples(likelihood, values, None if check is None else y)
+    if check is not None:
+        check(batch)
     # Keras knows a generator by its type.
     return (batch for batch in stream) if isinstance(x, Iterator) else stream
 

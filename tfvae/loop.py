@@ -140,7 +140,8 @@ def diagnosis(step: int, logs: dict[str, float]) -> str:
     return (
         f"Training stopped at step {step + 1}: {cause} NaN or infinite. The "
         "weights are those of the last good step. Try a lower learning rate, "
-        "`clipnorm=` in the optimizer, or scaling the data; check the data for extreme values. "
+        "`clipnorm=` in the optimizer, or scaling the data; check the data for extreme values, and "
+        "labels for classes that there are not. "
         'compile(nonfinite="skip") leaves such steps out.'
     )
 

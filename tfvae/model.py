@@ -158,6 +158,28 @@ class VAE(Generative, TraceModel):
             )
         self.check_labels(y)
 
+    @property
+    def check_stream(self) -> Callable[[Examples], None] | None:
+        """What looks at the first batch of a stream."""
+        if not self.reads_y:
+            return None
+        return functools.partial(self.check_condition, call="vae.fit(a dataset of pairs (x, c))")
+
+    def possible(self, batch: Unpacked) -> Unpacked:
+        """Return a batch whose x is NaN where its label is of no class, which stops training.
+
+        An embedding would read another class in its place. Examples in memory were checked; of a
+        stream, no more than the first batch.
+        """
+        if self.classes is None or batch.condition is None:
+            return batch
+        x = tf.cast(batch.seen, self.likelihood.compute_dtype)
+        label = tf.cast(batch.condition, tf.float32)
+        fits = (label >= 0) & (label < self.classes) & (label == tf.floor(label))
+        fits = tf.reduce_all(tf.reshape(fits, [tf.shape(x)[0], -1]), axis=-1)
+        fits = tf.reshape(fits, [-1, *[1] * len(self.data_shape)])
+        return batch._replace(seen=tf.where(fits, x, tf.constant(math.nan, x.dtype)))
+
     def unpack(self, data: Any) -> Unpacked:
         """Read a batch; where the model is conditional, y is the condition."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)

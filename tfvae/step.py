@@ -125,6 +125,10 @@ class StepModel(keras.Model):
         x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
         return Unpacked(seen=x, target=x, weight=weight)
 
+    def possible(self, batch: Unpacked) -> Unpacked:
+        """Return a batch that leaves nothing finite of examples that there cannot be."""
+        return batch
+
     def compile(
         self,
         optimizer: str | keras.optimizers.Optimizer = "adam",
@@ -284,7 +288,7 @@ class StepModel(keras.Model):
         if share is None and tf.distribute.has_strategy():
             data, share = replicas.never_empty(data)
         seed = random.fold(self.seed, tf.convert_to_tensor(self.step))
-        batch = self._corrupted(self.unpack(data), seed, share)
+        batch = self._corrupted(self.possible(self.unpack(data)), seed, share)
         with self._weights(batch, seed, share):
             return self._step_on(batch, seed, share)
 
@@ -338,7 +342,7 @@ class StepModel(keras.Model):
         """Evaluate a batch, or a replica's share of it."""
         if share is None and tf.distribute.has_strategy():
             data, share = replicas.never_empty(data)
-        batch = self.unpack(data)
+        batch = self.possible(self.unpack(data))
         seed = random.fold(self.seed, random.TEST, tf.convert_to_tensor(self._test_step))
         self._test_step.assign_add(1)
         with self._weights(batch, seed, share):

@@ -58,6 +58,14 @@ class TraceModel(StepModel):
     def check_examples(self, examples: Any) -> None:
         """Refuse a training set in memory that a slot cannot be fitted to."""
 
+    @property
+    def check_stream(self) -> Callable[[Any], None] | None:
+        """What looks at the first batch of a training set that streams; None where y is not read.
+
+        Of a stream no more is seen before it is trained on: :meth:`possible` judges the rest.
+        """
+        return None
+
     def stand_in(self, x: Any) -> Any:
         """Return what stands for y where Keras asks for one and there is none: x itself."""
         return x
@@ -235,7 +243,7 @@ class TraceModel(StepModel):
             self.dataset_size, self.course = size, {}
             callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
             return super().fit(
-                intake.checked_stream(self.likelihood, x),
+                intake.checked_stream(self.likelihood, x, self.check_stream),
                 y,
                 batch_size=batch_size,
                 epochs=epochs,

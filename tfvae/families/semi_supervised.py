@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from tfvae.objectives import Objective
 from tfvae.records import Records
 from tfvae.replicas import Share
 from tfvae.trace import Trace
+from tfvae.training import Unpacked
 
 UNLABELLED = -1
 """The label of an example that has none."""
@@ -192,6 +194,25 @@ class SemiSupervisedVAE(VAE):
             )
         self.labelled.assign(known / sum(counts.values()))
 
+    @property
+    def check_stream(self) -> Callable[[Examples], None]:
+        """What looks at the first batch of a stream, whose labels are not counted."""
+
+        def check(first: Examples) -> None:
+            if first.y is None:
+                raise ValueError(
+                    "Expected batches (x, y), where y is -1 of examples without a label. Received: "
+                    "x alone. Without any label, train a plain tfvae.VAE."
+                )
+            self.check_condition(first, "vae.fit(a dataset of pairs (x, y))")
+            self.labelled.assign(1.0)
+
+        return check
+
+    def possible(self, batch: Unpacked) -> Unpacked:
+        """Return the batch: :meth:`trace` judges its labels."""
+        return batch
+
     def classify(self, x: Any, *, batch_size: int = 1024) -> npt.NDArray[np.floating[Any]]:
         """Return q(y|x), [N, classes].
 
@@ -246,9 +267,13 @@ class SemiSupervisedVAE(VAE):
         batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
         if condition is None:
             condition = tf.fill([batch], UNLABELLED)
-        known = (condition := tf.cast(condition, tf.int32)) != UNLABELLED
+        condition = tf.cast(condition, tf.int32)
+        known = condition != UNLABELLED
         log_q = tf.nn.log_softmax(self._logits(x, training))
         one = tf.one_hot(condition, classes, dtype=log_q.dtype)
+        # Of a stream not all labels are checked: one of no class leaves nothing finite.
+        fits = ~known | ((condition >= 0) & (condition < classes))
+        one = tf.where(fits[:, None], one, tf.constant(math.nan, one.dtype))
         share = tf.where(known[:, None], one, tf.exp(log_q))
         entropy = tf.where(known, tf.zeros_like(log_q[:, 0]), -tf.reduce_sum(share * log_q, -1))
         each = super().trace(
@@ -275,7 +300,7 @@ class SemiSupervisedVAE(VAE):
             each=each,
             share=share,
             kl_class=math.log(classes) - entropy,
-            possible=tf.where(known[:, None] & (one == 0), -math.inf, tf.zeros_like(one)),
+            possible=tf.where(known[:, None] & (one != 1), -math.inf, tf.zeros_like(one)),
             known=known,
             right=tf.argmax(log_q, axis=-1, output_type=tf.int32) == condition,
             **others,
