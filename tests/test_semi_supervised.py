@@ -246,6 +246,19 @@ def test_labels_of_a_stream_that_cannot_be() -> None:
     np.testing.assert_array_equal(np.isfinite(trace.log_weight), np.tile(~broken, (2, 1)))
 
 
+def test_a_column_of_labels_is_the_labels(trained: Any) -> None:
+    x, y = clusters(6)
+    y[:2] = -1
+    flat, column = (trained.trace(x, samples=2, condition=c) for c in (y, y[:, None]))
+    for name in ("log_likelihood", "kl", "log_weight", "log_label"):
+        np.testing.assert_array_equal(getattr(column, name), getattr(flat, name))
+    scores = (trained.score(x, condition=c, samples=2).elbo for c in (y, y[:, None]))
+    np.testing.assert_array_equal(*scores)
+    np.testing.assert_array_equal(
+        trained.encode(x, condition=y[:, None]).mean(), trained.encode(x, condition=y).mean()
+    )
+
+
 def test_records_are_learned_from(tmp_path: Path) -> None:
     x, y = clusters(120)
     y = np.where(np.arange(120) % 4, -1, y)

@@ -240,7 +240,7 @@ class SemiSupervisedVAE(VAE):
         if tf.executing_eagerly():
             labels = np.asarray(condition)
             self.check_labels(np.where(labels == UNLABELLED, 0, labels))
-        condition = tf.cast(condition, tf.int32)
+        condition = tf.reshape(tf.cast(condition, tf.int32), [-1])
         return tf.where(condition == UNLABELLED, found, condition)
 
     def trace(
@@ -267,7 +267,7 @@ class SemiSupervisedVAE(VAE):
         batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
         if condition is None:
             condition = tf.fill([batch], UNLABELLED)
-        condition = tf.cast(condition, tf.int32)
+        condition = tf.reshape(tf.cast(condition, tf.int32), [-1])
         known = condition != UNLABELLED
         log_q = tf.nn.log_softmax(self._logits(x, training))
         one = tf.one_hot(condition, classes, dtype=log_q.dtype)
@@ -318,8 +318,9 @@ class SemiSupervisedVAE(VAE):
 
         Args, limits and errors are those of :meth:`tfvae.VAE.score`.
         """
-        condition = np.full(len(x), UNLABELLED) if condition is None else condition
-        return super().score(x, condition=condition, **options)
+        labels = np.full(len(x), UNLABELLED) if condition is None else np.asarray(condition)
+        column = labels.ndim == 2 and labels.shape[1] == 1
+        return super().score(x, condition=labels[:, 0] if column else labels, **options)
 
     def _update_metrics(
         self, trace: Trace, loss: tf.Tensor, share: Share | None, good: tf.Tensor | None = None
