@@ -142,6 +142,7 @@ def test_any_part_may_take_it_alone() -> None:
         (lambda v, x, y: v.fit(x, y, validation_data=(x,)), "conditions for the encoder"),
         (lambda v, x, y: v.fit(x, np.full(len(x), -1)), "whole numbers from 0 to 2.*such as -1"),
         (lambda v, x, y: v.fit(x, np.full(len(x), np.nan)), "finite conditions"),
+        (lambda v, x, y: v.fit(x, [0, 1, 2, 0, 1, 3], validation_split=0.2), "such as 3"),
         (lambda v, x, y: v.evaluate(x), "conditions for the encoder"),
         (lambda v, x, y: v.predict(x), r"vae.predict\(x, condition=c\)"),
         (lambda v, x, y: v.encode(x, condition=np.full(len(x), -1)), "0 to 2.*such as -1"),

@@ -178,6 +178,11 @@ def test_other_objectives_train(objective: Any) -> None:
         (lambda v, x, y: v.fit(x, y - 2), ValueError, "from 0 to 2.*such as -2"),
         (lambda v, x, y: v.evaluate(x, y + 1), ValueError, "from 0 to 2"),
         (lambda v, x, y: v.fit(batched(x)), ValueError, r"batches \(x, y\).*x alone"),
+        (
+            lambda v, x, y: v.fit(x, np.where(np.arange(30) < 15, -1, y), validation_split=0.5),
+            ValueError,
+            "labels of some examples to train on.*`validation_split` takes the last rows",
+        ),
         (lambda v, x, y: v.generate(2), ValueError, "one for each row"),
         (lambda v, x, y: v.generate(2, condition=[-1, 0]), ValueError, "from 0 to 2.*such as -1"),
         (lambda v, x, y: v.score(x, condition=y + 1), ValueError, "from 0 to 2"),

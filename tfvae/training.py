@@ -257,12 +257,13 @@ class TraceModel(StepModel):
                 **options,
             )
         data = intake.accepted(self.likelihood, x, y, weight)
-        self.check_examples(data)
         held_out = None
         if validation_split and validation_data is None:
             data, held_out = intake.split_last(data, validation_split, self.seed)
+            self.check_condition(held_out, "vae.fit(x, c)")
         elif validation_data is not None:
             held_out = self._held_out(validation_data)
+        self.check_examples(data)
         batch_size = feeds.BATCH_SIZE if batch_size is None else batch_size
         feed = Feed(data, batch_size, seed=self.seed, shuffle=shuffle)
         self.dataset_size = len(data)

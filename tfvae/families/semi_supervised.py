@@ -188,9 +188,10 @@ class SemiSupervisedVAE(VAE):
         known = sum(number for label, number in counts.items() if label != UNLABELLED)
         if not known:
             raise ValueError(
-                "Expected labels of some examples, and -1 for the others. Received: "
+                "Expected labels of some examples to train on, and -1 for the others. Received: "
                 f"{'x' if y is None else 'labels of -1'} alone. Pass those that there are: "
-                "vae.fit(x, y). Without any, train a plain tfvae.VAE."
+                "vae.fit(x, y); of arrays, `validation_split` takes the last rows. Without any, "
+                "train a plain tfvae.VAE."
             )
         self.labelled.assign(known / sum(counts.values()))
 
