@@ -149,6 +149,33 @@ def test_the_picture_shows_the_curves(latents: LatentStudy, tmp_path: Path) -> N
         assert min(picture.size) > 300
 
 
+@pytest.mark.slow
+def test_final_bounds_are_given_conditions(config: RunConfig, tmp_path: Path) -> None:
+    with np.load(config.data) as data:
+        x_train, x_test = data["x_train"], data["x_test"]
+    labels = {"y_train": np.arange(60) % 2, "y_test": np.arange(20) % 2}
+    np.savez(tmp_path / "two.npz", x_train=x_train, x_test=x_test, **labels)
+    options = {"hidden": (4,), "classes": 2}
+    ours = dataclasses.replace(
+        config, model="cvae", data=str(tmp_path / "two.npz"), options=options, epochs=1
+    )
+    study = study_latent_dim(ours, [2], tmp_path / "s", draws=2, verbose=False)
+    run, best = runs.Run.load(tmp_path / "s" / study.best.run), study.best
+    test, model = run.data().test, run.model()
+    elbo = model.score(test.values(), condition=test.y, samples=2).elbo.numpy()
+    assert best.test_bound == pytest.approx(elbo.mean(), rel=1e-6)
+    kl = model.trace(test.values(), condition=test.y).latents[0].kl_per_dimension.numpy().mean(0)
+    assert best.kl == pytest.approx(kl.sum(), rel=1e-5)
+    assert best.active == np.sum(kl > 0.01)
+
+
+def test_no_bound_is_said_before_training(config: RunConfig, tmp_path: Path) -> None:
+    ours = dataclasses.replace(config, model="rae")
+    with pytest.raises(RunError, match=r"with a density.*The study compares bounds"):
+        study_latent_dim(ours, [2], tmp_path / "s", verbose=False)
+    assert not (tmp_path / "s").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -127,7 +127,8 @@ def bounds(
     # The steep beginning is left out, as in the paper: from where a tenth of the training is over.
     top = max(max(*train, *held_out) for _, train, held_out in curves.values())
     floor = min(held_out[len(held_out) // 10] for _, _, held_out in curves.values())
-    floor, top = floor - 0.05 * (top - floor), top + 0.05 * (top - floor)
+    margin = 0.05 * (top - floor) or 1.0  # of one value after one epoch there may be one point
+    floor, top = floor - margin, top + margin
     panels[0].set_ylim(floor, top)
     shown = [
         sample

@@ -13,6 +13,7 @@ Stopped at any moment, it goes on when it is started again: runs that are comple
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -31,7 +32,7 @@ from tfvae import charts, extras, files
 from tfvae.data import Examples, Records
 from tfvae.progress import announce
 from tfvae.run_config import RunConfig, RunError, read_text
-from tfvae.run_setup import load_data
+from tfvae.run_setup import build, load_data
 from tfvae.runs import Run
 from tfvae.sweep import combinations, sweep
 
@@ -66,7 +67,7 @@ class LatentDim:
         test_difference: the same of `test_bound`.
         kl: final, of the test set.
         active: how many latents have a KL of more than `ACTIVE` nats on the test set; None where
-            posterior or prior is not independent over latents.
+            posterior or prior is not independent over latents, and of several groups of them.
     """
 
     latent_dim: int
@@ -255,8 +256,11 @@ def study_latent_dim(
     for name, count in (("samples", samples), ("draws", draws), ("limit", limit)):
         if count is not None and (type(count) is not int or count < 1):
             raise RunError(f"Expected `{name}` to be at least 1. Received: {name}={count!r}.")
-    combinations(config, {"latent_dim": asked})  # what does not fit is found before data are read
+    # What does not fit is found before data are read, and what has no bound before all training.
+    planned = combinations(config, {"latent_dim": asked})
     dataset = load_data(config)
+    if obstacle := build(next(iter(planned.values())).config, dataset).score_obstacle():
+        raise RunError(f"{obstacle} The study compares bounds.")
     if samples is not None:
         epochs = max(1, round(samples / len(dataset.train)))
         config = dataclasses.replace(config, epochs=epochs)
@@ -268,7 +272,7 @@ def study_latent_dim(
     if verbose:
         announce("Judging the trained models")
     sets = [_examples(dataset.train, limit), _examples(dataset.test, None)]
-    judged = [_judged(trial.run, sets, draws) for trial in trials]
+    judged = [_judged(trial.run, sets, draws, trial.values["latent_dim"]) for trial in trials]
     best = max(judged, key=lambda each: float(each.test.mean()))
     size = len(dataset.train)
     dims = []
@@ -307,25 +311,29 @@ class _Judged:
     active: int | None
 
 
-def _judged(run: Run, sets: list[Examples], draws: int) -> _Judged:
-    from tfvae.generation import in_batches
+def _judged(run: Run, sets: list[Examples], draws: int, latent_dim: int) -> _Judged:
+    from tfvae.evaluate.batches import read
 
     model = run.model()
+    parts = [read(model, each, None, "study_latent_dim") for each in sets]
     train, test = (
-        model.score(each.values(), samples=draws, seed=run.config.seed).elbo.numpy()
-        for each in sets
+        model.score(
+            part.values, samples=draws, seed=run.config.seed, condition=part.beside
+        ).elbo.numpy()
+        for part in parts
     )
-
-    def each_kl(x: Any) -> tuple[Any]:
-        return (model.trace(x).latents[0].kl_per_dimension,)
-
-    try:
-        (kl,) = in_batches(each_kl, 1024, sets[1].values())
-    except TypeError:
-        (total,) = in_batches(lambda x: (model.trace(x).kl,), 1024, sets[1].values())
-        return _Judged(train, test, float(total.numpy().mean()), None)
-    means = kl.numpy().mean(axis=0)
-    return _Judged(train, test, float(means.sum()), int(np.sum(means > ACTIVE)))
+    totals, each_kl = [], []
+    for rows in parts[1].parts(1024):
+        batch = parts[1].rows(rows)
+        trace = model.trace(batch.seen, condition=batch.condition, mask=batch.mask)
+        totals.append(trace.kl)
+        # Of several groups, and of paths, there are more than the latents that were asked for.
+        if len(trace.latents) == model.group_count == 1:
+            with contextlib.suppress(TypeError):
+                each_kl.append(trace.latents[0].kl_per_dimension)
+    means = np.mean(np.concatenate(each_kl), axis=0) if each_kl else np.zeros(0)
+    active = int(np.sum(means > ACTIVE)) if means.shape == (latent_dim,) else None
+    return _Judged(train, test, float(np.mean(np.concatenate(totals))), active)
 
 
 def _examples(part: Examples | Records, limit: int | None) -> Examples:
