@@ -80,6 +80,34 @@ def test_predict_is_the_mean(linear: Any) -> None:
     np.testing.assert_array_equal(linear.predict(Examples(x), samples=400), mean)
 
 
+def batched(*arrays: Any) -> Any:
+    return tf.data.Dataset.from_tensor_slices(arrays if arrays[1:] else arrays[0]).batch(4)
+
+
+def test_predict_takes_what_keras_does(linear: Any, capsys: Any) -> None:
+    x, y = pairs(10)
+    mean = linear.predict(x, samples=3, seed=5)
+    assert not capsys.readouterr().out
+    heard = []
+    hears = keras.callbacks.LambdaCallback()
+    hears.on_predict_batch_end = lambda step, logs: heard.append(len(logs["outputs"]))
+    for given in (batched(x), batched(x, y), (x[i : i + 4] for i in (0, 4, 8))):
+        # Other batches of the same rows by the same seeds: float32 rounding.
+        found = linear.predict(given, callbacks=[hears], samples=3, seed=5)
+        np.testing.assert_allclose(found, mean, atol=1e-5)
+    assert heard == [4, 4, 2] * 3
+    first = linear.predict(x, 4, 1, 2, samples=3, seed=5)
+    np.testing.assert_allclose(first, mean[:8], atol=1e-5)
+    assert "2/2" in capsys.readouterr().out
+
+
+def test_weights_beside_examples_count(linear: Any) -> None:
+    x, y = pairs(16)
+    linear.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    none = np.zeros(16, "float32")
+    assert linear.evaluate(Examples(x, y), sample_weight=none, verbose=0) == [0.0] * 4
+
+
 def test_fit_and_evaluate_take_inputs_and_targets_however_they_come(linear: Any) -> None:
     x, y = pairs(64)
     linear.compile(keras.optimizers.SGD(0.0), jit_compile=False)
@@ -155,7 +183,11 @@ def test_saved_and_loaded(linear: Any, tmp_path: Path) -> None:
         (lambda v, x, y: v.fit(x * np.nan, y), "finite conditions"),
         (lambda v, x, y: v.fit(x, y * np.nan), "finite"),
         (lambda v, x, y: v.predict(x, samples=0), "`samples`"),
-        (lambda v, x, y: v.predict(np.hstack([x, x])), r"`condition` of shape \[1000, 1\]"),
+        (lambda v, x, y: v.predict(np.hstack([x, x])), r"`x` of shape \['N', 1\].*\[10, 2\]"),
+        (lambda v, x, y: v.predict(x[:0]), "at least one row of inputs"),
+        (lambda v, x, y: v.predict(x, steps=0), "`steps`"),
+        (lambda v, x, y: v.predict(batched(x).take(0)), "batches of inputs. Received: none"),
+        (lambda v, x, y: v.fit(batched(x)), "pairs of inputs and targets.*inputs alone"),
         (lambda v, x, y: v.generate(3), "one for each row"),
     ],
 )

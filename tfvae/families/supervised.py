@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -9,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfvae import intake
 from tfvae.data import Examples
 from tfvae.model import VAE
 from tfvae.objectives import check_samples
 from tfvae.records import Records
+from tfvae.step import check_count
 
 
 @keras.saving.register_keras_serializable("tfvae")
@@ -72,11 +77,18 @@ class SupervisedVAE(VAE):
     ) -> tuple[Any, Any, Any]:
         """Return targets as what is modelled, and inputs as what they are modelled given."""
         if isinstance(x, tf.data.Dataset):
+            spec = x.element_spec
+            if not isinstance(spec, tuple) or len(spec) < 2:
+                raise ValueError(
+                    f"Expected a dataset of pairs of inputs and targets. Received: `{argument}` of "
+                    "inputs alone. Zip them: tf.data.Dataset.zip(inputs, targets)."
+                )
             return x.map(lambda x, y, *weight: (y, x, *weight)), y, weight
         if isinstance(x, Records):
             x = x.examples()
         if isinstance(x, Examples):
-            x, y, weight = x.values(), x.y if y is None else y, x.weight
+            y, weight = x.y if y is None else y, x.weight if weight is None else weight
+            x = x.values()
         if y is None:
             raise ValueError(
                 f"Expected targets, one for each row of `{argument}`. Received: {argument} alone. "
@@ -90,7 +102,15 @@ class SupervisedVAE(VAE):
         return y, np.asarray(x), weight
 
     def predict(  # type: ignore[override]
-        self, x: Any, *, samples: int = 100, seed: int = 0, batch_size: int = 1024
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = 0,
+        steps: int | None = None,
+        callbacks: Any = None,
+        *,
+        samples: int = 100,
+        seed: int = 0,
     ) -> npt.NDArray[np.floating[Any]]:
         r"""Return the mean of p(y|x), over draws of z.
 
@@ -101,25 +121,79 @@ class SupervisedVAE(VAE):
         ``generate(condition=x)`` to see them.
 
         Args:
-            x: inputs [N, ...].
+            x: inputs [N, ...], Examples or Records of them, or batches: a dataset, generator or
+                ``PyDataset``, of which targets are not looked at.
+            batch_size: rows decoded at a time, and inputs of an array: 1024 by default.
+            verbose: 1 shows a progress bar.
+            steps: batches to look at; all by default.
+            callbacks: as in Keras.
             samples: draws of z for each of them, S.
             seed: row i draws by the seeds from ``seed + i * samples`` on.
-            batch_size: rows decoded at a time.
 
         Returns:
             [N, *y].
 
         Raises:
-            ValueError: for samples < 1, and inputs that do not fit the model.
+            ValueError: for sizes below 1, and inputs that do not fit the model.
         """
         check_samples(samples)
-        x = np.asarray(x.values() if isinstance(x, Examples) else x)
-        drawn = self.generate(
-            len(x) * samples,
-            seed=seed,
-            condition=np.repeat(x, samples, axis=0),
-            batch_size=batch_size,
+        batch_size = 1024 if batch_size is None else batch_size
+        check_count("batch_size", batch_size)
+        if steps is not None:
+            check_count("steps", steps)
+        callbacks = keras.callbacks.CallbackList(
+            callbacks,
+            add_progbar=verbose != 0,
+            verbose=1 if verbose == "auto" else verbose,
+            epochs=1,
+            steps=steps,
+            model=self,
         )
-        each = np.asarray(drawn.mean).reshape(len(x), samples, *self.data_shape)
-        mean: npt.NDArray[np.floating[Any]] = each.mean(axis=1)
-        return mean
+        means: list[npt.NDArray[np.floating[Any]]] = []
+        callbacks.on_predict_begin()
+        for step, inputs in enumerate(itertools.islice(_batches(x, batch_size), steps)):
+            self._check_inputs(inputs)
+            callbacks.on_predict_batch_begin(step)
+            drawn = self.generate(
+                len(inputs) * samples,
+                seed=seed,
+                condition=np.repeat(inputs, samples, axis=0),
+                batch_size=batch_size,
+            )
+            each = np.asarray(drawn.mean).reshape(len(inputs), samples, *self.data_shape)
+            means.append(each.mean(axis=1))
+            seed += len(inputs) * samples
+            callbacks.on_predict_batch_end(step, {"outputs": means[-1]})
+        callbacks.on_predict_end()
+        if not means:
+            raise ValueError("Expected batches of inputs. Received: none.")
+        return np.concatenate(means)
+
+    def _check_inputs(self, x: npt.NDArray[Any]) -> None:
+        """Refuse inputs that the networks do not take, by the name that `predict` has for them."""
+        if not x.size:
+            raise ValueError(
+                f"Expected `x` to hold at least one row of inputs. Received: x of shape {x.shape}."
+            )
+        with contextlib.suppress(NotImplementedError):
+            shape, _ = self.condition_spec
+            if not tf.TensorShape(x.shape[1:]).is_compatible_with(shape):
+                raise ValueError(
+                    f"Expected `x` of shape {['N', *shape]}, as the {next(iter(self.takers))} "
+                    f"asks. Received: x of shape {list(x.shape)}."
+                )
+
+
+def _batches(x: Any, batch_size: int) -> Iterator[npt.NDArray[Any]]:
+    """Yield inputs: of arrays some at a time, of batches as they come, without targets."""
+    if intake.is_indexed(x):
+        x = x.examples() if isinstance(x, Records) else x
+        inputs = np.atleast_1d(x.values() if isinstance(x, Examples) else x)
+        # Of none there is one batch, which is refused.
+        for start in range(0, max(len(inputs), 1), batch_size):
+            yield inputs[start : start + batch_size]
+        return
+    if isinstance(x, keras.utils.PyDataset):
+        x = (x[index] for index in range(len(x)))
+    for batch in x:
+        yield np.asarray(keras.utils.unpack_x_y_sample_weight(batch)[0])
