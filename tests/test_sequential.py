@@ -451,6 +451,12 @@ def test_labels_are_left_alone_where_they_are_labels() -> None:
     labels = np.arange(32) % 10
     vae.check_examples(tfvae.data.Examples(x, labels))
     assert vae.unpack((x, labels)).mask is None
+    # What was observed may be said nevertheless.
+    lengths = np.full(32, 2)
+    mean = vae.reconstruct(x, observed=lengths)
+    assert not np.allclose(mean, vae.reconstruct(x))
+    vae.compile(run_eagerly=True)
+    np.testing.assert_allclose(vae.predict(x, observed=lengths, verbose=0), mean, atol=1e-6)
 
 
 def test_a_posterior_that_would_draw_its_weights_twice_is_refused() -> None:

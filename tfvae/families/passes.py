@@ -299,7 +299,9 @@ class SequencePass(VAE):
     def predict_step(self, data: Any) -> Any:
         """Reconstruct a batch."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        batch = self.unpack(x if isinstance(x, tuple) else (x, y))
+        if isinstance(x, tuple):  # as `predict` puts them, whatever a y would be
+            return self(x[0], observed=x[1])
+        batch = self.unpack((x, y))
         return self(batch.seen, observed=batch.mask)
 
     def predict(self, x: Any, *args: Any, observed: Any = None, **kwargs: Any) -> Any:
