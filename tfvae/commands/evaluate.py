@@ -12,7 +12,6 @@ from tfvae import markup
 from tfvae.commands import support
 from tfvae.evaluate import measuring, table
 from tfvae.evaluate.measuring import LEARNED
-from tfvae.examples import some
 from tfvae.runs import EVALUATION, Run
 
 if TYPE_CHECKING:
@@ -81,6 +80,8 @@ def evaluate(
     said. Writes evaluation.json into the run folder.
     """
     loaded = Run.load(run)
+    from tfvae.examples import some
+
     dataset = loaded.data(data)
     # In memory: what is on disk would be read once for each measurement.
     test = dataset.test.take(min(limit or len(dataset.test), len(dataset.test)))

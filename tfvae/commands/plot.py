@@ -13,7 +13,6 @@ import click
 
 import tfvae
 from tfvae.commands import support
-from tfvae.examples import some
 from tfvae.export.errors import did_you_mean
 from tfvae.runs import PICTURES, Run, RunError
 
@@ -189,6 +188,8 @@ def _examples(dataset: Dataset, part: str, limit: int | None) -> Examples:
             f"Expected data with a {part} set. Received: {dataset.name}, of which none was held "
             "out. Draw --part test."
         )
+    from tfvae.examples import some
+
     return some(examples, _EXAMPLES) if limit is None else examples.take(min(limit, len(examples)))
 
 
