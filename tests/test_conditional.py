@@ -205,6 +205,28 @@ def test_classes_below_two_are_refused() -> None:
             made(**options)
 
 
+class Subclassed(keras.Model):
+    """An encoder that does not list its inputs, nor say what it does with its labels."""
+
+    conditional = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.dense = keras.layers.Embedding(5, 2), keras.layers.Dense(4)
+
+    def call(self, given: Any, training: bool = False) -> Any:
+        x, label = given
+        return self.dense(tf.concat([x, self.embedding(label)], axis=-1))
+
+
+def test_a_network_that_lists_no_inputs_has_no_known_classes() -> None:
+    network = Subclassed()
+    assert conditions.takes_condition(network)
+    out = conditions.run(network, tf.zeros([2, 3]), tf.constant([0, 4]))
+    assert out.shape == (2, 4)
+    assert conditions.classes_of(network) is None
+
+
 def test_what_a_network_takes() -> None:
     vae = made()
     assert conditions.takes_condition(vae.encoder)

@@ -37,7 +37,8 @@ def spec_of(network: Any) -> Spec:
 
 def classes_of(network: Any) -> int | None:
     """Return how many classes a network embeds its condition's labels of; None for vectors."""
-    for layer in getattr(network, "layers", []):
+    # Of a subclassed network's layers it is not known what they are given.
+    for layer in network.layers if getattr(network, "inputs", None) else []:
         if isinstance(layer, keras.layers.Embedding) and layer.input is network.inputs[1]:
             return int(layer.input_dim)
     return None
