@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 
 from tfvae import markup
@@ -128,12 +129,12 @@ def _better(worse: str, weights: str) -> Finding:
 
 
 def _size(curve: Sequence[float]) -> float:
-    """Return what differences of a curve are judged by: its last value, or its range.
+    """Return what differences of a curve are judged by: its last value, or its usual one.
 
     Of densities the ELBO may end anywhere near 0, which alone would make every difference large.
     """
-    finite = [value for value in curve if math.isfinite(value)]
-    return max(abs(finite[-1]), max(finite) - min(finite))
+    sizes = [abs(value) for value in curve if math.isfinite(value)]
+    return max(sizes[-1], statistics.median(sizes))
 
 
 def _latents(facts: Facts) -> Iterator[Finding]:
