@@ -34,7 +34,7 @@ from tfvae.progress import announce
 from tfvae.run_config import RunConfig, RunError, read_text
 from tfvae.run_setup import build, load_data
 from tfvae.runs import Run
-from tfvae.sweep import combinations, sweep
+from tfvae.sweep import check_folder, combinations, sweep
 
 __all__ = ["LatentDim", "LatentStudy", "study_latent_dim"]
 
@@ -258,6 +258,7 @@ def study_latent_dim(
             raise RunError(f"Expected `{name}` to be at least 1. Received: {name}={count!r}.")
     # What does not fit is found before data are read, and what has no bound before all training.
     planned = combinations(config, {"latent_dim": asked})
+    check_folder(out, planned)  # before TensorFlow is imported, to build a model
     dataset = load_data(config)
     if obstacle := build(next(iter(planned.values())).config, dataset).score_obstacle():
         raise RunError(f"{obstacle} The study compares bounds.")

@@ -91,7 +91,7 @@ def sweep(
             announce(line)
 
     planned = combinations(config, values)
-    folder = _check_folder(out, planned)
+    folder = check_folder(out, planned)
     trials = {name: Trial(each.values, folder / name) for name, each in planned.items()}
     with files.claimed(folder):
         trials |= _complete(folder, planned, overwrite)
@@ -169,7 +169,12 @@ def _combination(config: RunConfig, given: dict[str, Any]) -> Combination:
     return Combination({name: vars(each).get(name, each.options.get(name)) for name in given}, each)
 
 
-def _check_folder(out: str | os.PathLike[str], names: Iterable[str]) -> Path:
+def check_folder(out: str | os.PathLike[str], names: Iterable[str]) -> Path:
+    """Return the folder of a sweep, if it can hold these trials.
+
+    Raises:
+        FileExistsError: if it holds something else.
+    """
     folder = Path(out)
     if not (folder / DOCUMENT).is_file():
         check_target(out)
