@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--hidden", type=int, default=500)
     parser.add_argument("--dropout", type=float, default=0.5)
-    parser.add_argument("--labelled-rows", type=int, default=2000)
+    parser.add_argument("--labelled-rows", type=int, default=20_000)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--latent-dim", type=int, default=50)
     parser.add_argument("--alpha", type=float, default=50.0)
