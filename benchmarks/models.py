@@ -37,8 +37,8 @@ OTHER_DATA = {"supervised_vae", "sentence_vae", "count_vae"}
 GREY = {"continuous_bernoulli_vae", "discretized_logistic_vae", "two_stage_vae"}
 """Models of the grey values themselves."""
 NOTES = (
-    "- \\* of grey values, and comparable with no other: densities, and of the discretised logistic "
-    "the probability of 256 levels.",
+    "- \\* of grey values, and comparable with no other: densities, and of the discretised "
+    "logistic the probability of 256 levels.",
     "- `cvae` bounds log p(x\\|label), all others log p(x).",
     "- `vrnn` and `deep_markov_model` read an image as 28 steps of a row, with 16 latents a step.",
     "- `annealed_vae` raises its capacity over 100,000 steps, of which this budget has few.",
