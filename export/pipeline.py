@@ -75,7 +75,8 @@ def export(
     each, warm-up requests for TF Serving, ``manifest.json``, and ``README.md``, a model card.
     Before it appears, two fresh processes without tfvae, TFP or tf_keras, one of them without
     TensorFlow, have run every endpoint through onnxruntime, ``tf.saved_model.load`` and the C++
-    loader, to within 1e-5 of the scale of what Keras computes; of a sum, of that of its terms.
+    loader, to within 1e-5 of the scale of what Keras computes; a sum of n terms may be off by
+    1e-5 times the root of n, however small it is.
 
     Args:
         model: a VAE; a :class:`tfvae.Generator`; or any Keras model from z to the parameters of
